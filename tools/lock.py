@@ -29,7 +29,13 @@ def main() -> int:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
         binaries = Path(folder) / "bin"
         subprocess.run([binaries / "pip", "install", "--quiet", "pip-tools"], check=True, timeout=300)
-        command = [binaries / "pip-compile", *OPTIONS, "-o", "requirements/dev.txt", "requirements/dev.in"]
+        command = [
+            str(binaries / "pip-compile"),
+            *OPTIONS,
+            "-o",
+            "requirements/dev.txt",
+            "requirements/dev.in",
+        ]
         return subprocess.run(command, cwd=ROOT, check=False, timeout=1200).returncode
 
 

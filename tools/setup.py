@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Install what the checks, the lab and the rehearsal need; every step is skipped when it is already done.
 
-`setup.py python` makes build/venv from the hashed lock file; `setup.py packer` provides Packer and its plugins;
+`setup.py python` makes build/venv from the hashed lock file, `setup.py packer` provides Packer and plugins,
 `setup.py system` installs Debian packages (root). Nothing is installed before the machine is known to serve.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ CACHE = Path(
     os.environ.get("ZMANIM_CACHE")
     or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shtetl-zmanim"
 )
+PYTHON_MINIMUM = (3, 11)
 PACKER_MINIMUM = (1, 15)
 GO_MINIMUM = (1, 25, 11)
 PLUGINS = {"amazon": "1.8.2", "ansible": "1.0.0"}
@@ -78,10 +80,8 @@ def up_to_date(stamp: Path, wanted: str) -> bool:
 
 def set_up_python() -> None:
     """Make build/venv with exactly the locked requirements."""
-    if sys.version_info < (3, 11):
-        raise SetupError(
-            f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: install python3.11"
-        )
+    if tuple(map(int, platform.python_version_tuple()[:2])) < PYTHON_MINIMUM:
+        raise SetupError(f"Python 3.11 or newer is needed, found {platform.python_version()}: install it")
     lock = ROOT / "requirements" / "dev.txt"
     stamp = VENV / ".lock-hash"
     if up_to_date(stamp, digest(lock)):
@@ -117,9 +117,10 @@ def go_build(name: str) -> Path:
         return binary
     go = version_of("go version", r"go(\d+\.\d+(?:\.\d+)?)")
     if go < GO_MINIMUM:
-        found = ".".join(str(part) for part in go) or "none"
+        found = ".".join(map(str, go)) or "none"
+        wanted = ".".join(map(str, GO_MINIMUM))
         raise SetupError(
-            f"Go {'.'.join(str(part) for part in GO_MINIMUM)} or newer is needed to build {name}, found {found}: "
+            f"Go {wanted} or newer is needed to build {name}, found {found}: "
             "install it, or put packer >= 1.15 and the plugins on the machine"
         )
     say(f"building {name} from pinned Go modules (once; about two minutes)")
