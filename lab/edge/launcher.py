@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +47,13 @@ class Edge:
     def alive(self) -> bool:
         """Whether the process is still running."""
         return self.process.poll() is None
+
+    def tell(self, line: str) -> None:
+        """Write a line to the process; raises EdgeError when it has no pipe."""
+        if self.process.stdin is None:
+            raise EdgeError("the edge process was started without a pipe")
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
 
     def stop(self) -> None:
         """End the process: closes its pipe, waits, then kills. Safe to call twice."""
@@ -95,12 +101,22 @@ def _wait_ready(edge: Edge) -> None:
                 f"the edge process ended with status {edge.process.returncode}:\n{_tail(edge.log)}"
             )
         try:
-            with urllib.request.urlopen(f"{edge.endpoint}/_ministack/health", timeout=2):
+            if _healthy(edge.settings.api):
                 return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        except OSError:
+            pass
+        time.sleep(0.1)
     edge.stop()
     raise EdgeError(f"the edge process did not answer within {READY_DEADLINE:g} s:\n{_tail(edge.log)}")
+
+
+def _healthy(address: str) -> bool:
+    connection = http.client.HTTPConnection(address, timeout=2)
+    try:
+        connection.request("GET", "/_ministack/health")
+        return connection.getresponse().status == 200
+    finally:
+        connection.close()
 
 
 def _tail(log: Path, lines: int = 15) -> str:
@@ -163,7 +179,6 @@ def _spawn(settings: EdgeSettings, log: Path, scratch: Path) -> Edge:
             env=_environment(settings, scratch),
             start_new_session=True,
         )
-    assert process.stdin is not None  # asked for above
-    process.stdin.write(settings.to_json().encode() + b"\n")
-    process.stdin.flush()
-    return Edge(process, settings, log)
+    edge = Edge(process, settings, log)
+    edge.tell(settings.to_json())
+    return edge

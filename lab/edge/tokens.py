@@ -41,10 +41,10 @@ def create_key(state_dir: Path) -> Path:
 
 
 def load_key(path: Path) -> rsa.RSAPrivateKey:
-    """Read a signing key; raises ValueError when the file holds no RSA key."""
+    """Read a signing key; raises TypeError when the file holds no RSA key."""
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError(f"{path} holds no RSA key")
+        raise TypeError(f"{path} holds no RSA key")
     return key
 
 

@@ -12,7 +12,7 @@ import queue
 import re
 import threading
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -29,7 +29,7 @@ Line = tuple[str, int, str]
 
 def variables(exchange: exchanges.Exchange) -> dict[str, Any]:
     """Return the `$context` variables of the access log that this lab knows."""
-    moment = datetime.fromtimestamp(exchange.started, timezone.utc)
+    moment = datetime.fromtimestamp(exchange.started, UTC)
     source = exchange.headers.get("x-forwarded-for", "").split(",")[-1].strip() or "127.0.0.1"
     return {
         "accountId": exchange.account,

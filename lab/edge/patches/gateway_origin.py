@@ -54,7 +54,7 @@ async def fetch(
         status, answered, content = await asyncio.wait_for(
             execute_api(found, method, path, query, lower, body), timeout
         )
-    except asyncio.TimeoutError as error:
+    except TimeoutError as error:
         raise cloudfront.OriginTimeout(
             f"no response from {origin['domain_name']} in {timeout:g} s"
         ) from error

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One engine for every module of this collection that declares an AWS resource.
 
-A module describes its resource as a L(DeclaredResource): how to read it as a normalised dict, what
+A module describes its resource as a DeclaredResource: how to read it as a normalised dict, what
 the options ask for in the same shape, and how to create, update and delete it.  The engine compares
 the two dicts; they decide C(changed), they are the diff, and check mode stops just before the write.
 
@@ -21,22 +21,10 @@ from __future__ import annotations
 
 import copy
 import time
-
-from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Iterable
-from typing import Iterator
-from typing import List
-from typing import Mapping
-from typing import Optional
-from typing import Sequence
-from typing import Tuple
-from typing import TypeVar
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar
 
 try:
-    from botocore.exceptions import BotoCoreError
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 except ImportError:  # AnsibleAWSModule reports the missing library
     BotoCoreError = ClientError = Exception  # type: ignore[misc, assignment]
 
@@ -54,6 +42,11 @@ TRANSIENT_CODES = (
     "TooManyRequestsException",
 )
 ATTEMPTS = 6
+# How most operations name the position in a list, and where an answer has the next one.
+NEXT_TOKEN: Tuple[str, Callable[[Mapping[str, Any]], Optional[str]]] = (
+    "NextToken",
+    lambda page: page.get("NextToken"),
+)
 
 
 class DeclaredResourceError(Exception):
@@ -104,14 +97,14 @@ def call(
         except BotoCoreError as exception:
             raise DeclaredResourceError(f"could not {action}: {exception}") from exception
         pause(float(min(2 ** (attempt - 1), 8)))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    return None  # unreachable: the last attempt returns or raises
 
 
 def pages(
     action: str,
     method: Callable[..., Any],
     items: Callable[[Mapping[str, Any]], Iterable[T]],
-    token: Tuple[str, Callable[[Mapping[str, Any]], Optional[str]]] = ("NextToken", lambda page: page.get("NextToken")),
+    token: Tuple[str, Callable[[Mapping[str, Any]], Optional[str]]] = NEXT_TOKEN,
     **arguments: Any,
 ) -> Iterator[T]:
     """Yield every item of an operation that answers in pages.
@@ -207,7 +200,8 @@ def tag_dict(tags: Optional[Iterable[Mapping[str, str]]]) -> Dict[str, str]:
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> List[str]:
     """Return the sorted top-level keys in which two states differ."""
     absent = object()
-    return sorted(key for key in set(before) | set(after) if before.get(key, absent) != after.get(key, absent))
+    keys = set(before) | set(after)
+    return sorted(key for key in keys if before.get(key, absent) != after.get(key, absent))
 
 
 def conceal(before: State, after: State, path: Sequence[str]) -> None:
@@ -256,7 +250,10 @@ class DeclaredResource:
         raise NotImplementedError
 
     def desired(self, current: Optional[State]) -> State:
-        """Return the state that the options ask for, in the shape of C(current), which fills what they leave open."""
+        """Return the state that the options ask for, in the shape of C(current).
+
+        What the options leave open (None) is taken from C(current).
+        """
         raise NotImplementedError
 
     def create(self, desired: State) -> None:
@@ -292,11 +289,10 @@ def reconcile(resource: DeclaredResource, state: str, check_mode: bool) -> State
 
 
 def _write(resource: DeclaredResource, current: Optional[State], desired: Optional[State]) -> None:
-    if desired is None:
-        assert current is not None  # equal states are never written
+    if current is None:
+        resource.create(desired or {})
+    elif desired is None:
         resource.delete(current)
-    elif current is None:
-        resource.create(desired)
     else:
         resource.update(current, desired)
 
