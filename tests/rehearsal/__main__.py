@@ -1,0 +1,96 @@
+# Copyright: (c) 2026, The shtetl.zmanim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Entry point of ``python -m tests.rehearsal``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Sequence
+
+from tests.rehearsal import options
+from tests.rehearsal.commands import CommandError
+from tests.rehearsal.run import Rehearsal
+from tests.rehearsal.steps import STEPS, Step
+
+NAMES = tuple(step.name for step in STEPS)
+JOURNAL_LINES = "40"
+UNITS = ("zmanim*", "postgresql*", "redis*", "haproxy*")
+
+
+def journals(r: Rehearsal) -> None:
+    """Print the end of each machine's journal; a machine that can't be asked is named."""
+    selected = [argument for unit in UNITS for argument in ("-u", unit)]
+    command = ("journalctl", "--no-pager", "-o", "short-iso", "-n", JOURNAL_LINES, *selected)
+    for instance in r.controller.instances():
+        identity = instance["InstanceId"]
+        print(f"----- journal of {identity} ({instance['State']['Name']})", flush=True)
+        try:
+            print(r.controller.on_machine(identity, *command, seconds=20).rstrip(), flush=True)
+        except CommandError as error:
+            print(f"can't be read: {error}", flush=True)
+
+
+def perform(r: Rehearsal, wanted: Sequence[Step]) -> bool:
+    """Run the steps until one can't go on; returns whether all were run."""
+    for step in wanted:
+        if step.loaded and r.load is None:
+            r.start_load()
+        result = r.run_step(step.name, step.title, step.action)
+        if result.stopped:
+            return False
+    return True
+
+
+def finish(r: Rehearsal, whole: bool) -> None:
+    """Stop the viewers, and the lab when nobody asked to keep it."""
+    if r.load is not None:
+        r.load.stop()
+    down = STEPS[-1]
+    stands = all(result.name != down.name for result in r.steps)
+    if whole and stands and not r.options.keep:
+        r.run_step(down.name, down.title, down.action)
+    elif stands:
+        r.say("the lab is up: python -m lab status, python -m lab shell INSTANCE, make lab-down")
+
+
+def conclude(r: Rehearsal) -> int:
+    """Write the reports, print the last lines; returns the exit status."""
+    r.save()
+    wrong = [result for result in r.steps if not result.ok]
+    requests = r.load.requests() if r.load else []
+    failed = sum(not request.ok for request in requests)
+    r.say(f"{len(r.steps)} steps, {len(wrong)} failed; {len(requests)} requests, {failed} failed")
+    for result in wrong:
+        print(f"FAILED: {result.name}: {result.complaints[0].splitlines()[0]}")
+        print(f"        log: build/rehearsal/{result.name}.log")
+    print("report: build/rehearsal.html (for people), build/rehearsal.json (for scripts)")
+    return 1 if wrong else 0
+
+
+def interrupt(_number: int, _frame: object) -> None:
+    """Treat SIGTERM as Ctrl-C, so that what was started is stopped."""
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    asked = options.parse(arguments, NAMES)
+    whole = asked.only == NAMES
+    signal.signal(signal.SIGTERM, interrupt)
+    r = Rehearsal(asked, whole)
+    wanted = [step for step in STEPS if step.name in asked.only]
+    if whole and asked.keep:
+        wanted = wanted[:-1]
+    try:
+        if not perform(r, wanted):
+            journals(r)
+    except KeyboardInterrupt:
+        r.interrupted()
+    finish(r, whole)
+    return conclude(r)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
