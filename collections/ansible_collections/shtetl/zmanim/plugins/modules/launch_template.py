@@ -135,8 +135,11 @@ def readable(data: Mapping[str, Any]) -> Dict[str, Any]:
 
 
 def _tags_by_type(specifications: List[Mapping[str, Any]]) -> List[Dict[str, Any]]:
+    """Return the tags that instances get; those of the template itself are compared apart."""
     plain = [
-        {"ResourceType": one["ResourceType"], "Tags": tag_list(tag_dict(one.get("Tags")))} for one in specifications
+        {"ResourceType": one["ResourceType"], "Tags": tag_list(tag_dict(one.get("Tags")))}
+        for one in specifications
+        if one["ResourceType"] != "launch-template"
     ]
     return sorted(plain, key=lambda one: str(one["ResourceType"]))
 

@@ -14,8 +14,8 @@ short_description: Refuse wrong variables, credentials, regions and images befor
 description:
   - Checks every C(zmanim_) variable of an inventory, by name, type and form, and reports all faults at once;
     each names the variable, what was found and what was expected.
-  - Then asks AWS who is calling, whether the availability zone exists in the region, and whether the image
-    exists, is available, and has the declared architecture.
+  - Then asks AWS who is calling, whether the availability zone exists in the region, whether no swap is
+    unfinished, and whether the image exists, is available, and has the declared architecture.
   - Finds what the environment already has (network, address, instance, volume), so that each part of a
     playbook can run alone.
   - Changes nothing.
@@ -64,7 +64,7 @@ image_id:
 found:
   description: >-
     Identifiers of what exists, empty where it doesn't; vpc_id, subnet_id, security_group_id, volume_id,
-    instance_id, instance_private_ip, public_ip, allocation_id, ami_id, swap.
+    instance_id, instance_private_ip, public_ip, allocation_id, ami_id.
   returned: always
   type: dict
 """
@@ -96,6 +96,7 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
+from ansible_collections.shtetl.zmanim.plugins.module_utils.swap import phases
 
 WHERE = "correct it in the inventory's group_vars/all.yml or on the command line"
 ARCHITECTURES = {"arm64": "arm64", "amd64": "x86_64"}
@@ -331,15 +332,26 @@ class SiteGuard:
         return dict(active[0]) if len(active) == 1 else {}
 
 
+def refuse_unfinished_swap(swap: Mapping[str, Any]) -> None:
+    """Fail while a swap is between two instances: what is active is not decided yet."""
+    phase = swap.get("phase", phases.DONE)
+    if phase not in phases.FINISHED:
+        raise DeclaredResourceError(
+            f"a swap is in phase {phase}, expected none or a finished one: run playbooks/swap.yml, which finishes it "
+            "or rolls it back"
+        )
+
+
 def answer_of(guard: SiteGuard) -> Dict[str, Any]:
     """Ask everything and return the module's answer."""
     guard.check_region()
     account_id = guard.account_id()
     guard.check_zone()
     pointers = guard.parameters()
+    refuse_unfinished_swap(json.loads(pointers["swap"] or "{}"))
     found = guard.found()
     image_id = guard.image(pointers["ami-id"], launched=bool(found["instance_id"]))
-    found.update(ami_id=pointers["ami-id"], swap=json.loads(pointers["swap"] or "{}"))
+    found.update(ami_id=pointers["ami-id"])
     return {"account_id": account_id, "image_id": image_id, "found": found}
 
 

@@ -1,0 +1,148 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The shtetl.zmanim authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cloudfront_origin_request_policy
+version_added: 0.1.0
+short_description: Declare a CloudFront origin request policy
+description:
+  - Creates, updates and deletes an origin request policy, which says what of a viewer's request reaches
+    the origin without being part of the cache key.
+author: The shtetl.zmanim authors
+options:
+  name:
+    description: Name, unique in the account.
+    type: str
+    required: true
+  state:
+    description: Whether it exists.
+    type: str
+    choices: [present, absent]
+    default: present
+  comment:
+    description: What it is for.
+    type: str
+    default: ''
+  headers:
+    description: Request headers that the origin gets.
+    type: dict
+    default: {}
+    suboptions:
+      behavior:
+        description: Which are taken.
+        type: str
+        choices: [none, whitelist, allViewer, allViewerAndWhitelistCloudFront, allExcept]
+        default: none
+      names:
+        description: Names that O(headers.behavior) refers to.
+        type: list
+        elements: str
+        default: []
+  cookies:
+    description: Cookies that the origin gets.
+    type: dict
+    default: {}
+    suboptions:
+      behavior:
+        description: Which are taken.
+        type: str
+        choices: [none, whitelist, allExcept, all]
+        default: none
+      names:
+        description: Names that O(cookies.behavior) refers to.
+        type: list
+        elements: str
+        default: []
+  query_strings:
+    description: Query strings that the origin gets.
+    type: dict
+    default: {}
+    suboptions:
+      behavior:
+        description: Which are taken.
+        type: str
+        choices: [none, whitelist, allExcept, all]
+        default: none
+      names:
+        description: Names that O(query_strings.behavior) refers to.
+        type: list
+        elements: str
+        default: []
+attributes:
+  check_mode:
+    description: Predicts exactly what a run would change, and changes nothing.
+    support: full
+  diff_mode:
+    description: Shows the normalised state before and after.
+    support: full
+extends_documentation_fragment:
+  - amazon.aws.common.modules
+  - amazon.aws.region.modules
+  - amazon.aws.boto3
+"""
+
+EXAMPLES = r"""
+- name: Pass everything but the Host on to the API
+  shtetl.zmanim.cloudfront_origin_request_policy:
+    name: zmanim-production-api
+    headers:
+      behavior: allExcept
+      names: [Host]
+    cookies:
+      behavior: all
+    query_strings:
+      behavior: all
+"""
+
+RETURN = r"""
+origin_request_policy:
+  description: The origin request policy. The id is empty when it does not exist.
+  returned: always
+  type: dict
+  contains:
+    id:
+      description: Id.
+      type: str
+      sample: 88a5eaf4-2fd4-4709-b370-b4c650ea3fcf
+    name:
+      description: Name.
+      type: str
+      sample: zmanim-production
+"""
+
+from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
+from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import OriginRequestPolicy
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+
+
+def selection(*behaviors):
+    options = {
+        "behavior": {"choices": list(behaviors), "default": "none"},
+        "names": {"type": "list", "elements": "str", "default": []},
+    }
+    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
+
+
+def argument_spec():
+    return {
+        "name": {"required": True},
+        "state": {"choices": ["present", "absent"], "default": "present"},
+        "comment": {"default": ""},
+        "headers": selection(
+            "none", "whitelist", "allViewer", "allViewerAndWhitelistCloudFront", "allExcept"
+        ),
+        "cookies": selection("none", "whitelist", "allExcept", "all"),
+        "query_strings": selection("none", "whitelist", "allExcept", "all"),
+    }
+
+
+def main():
+    module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
+    run(module, OriginRequestPolicy)
+
+
+if __name__ == "__main__":
+    main()
