@@ -29,16 +29,19 @@ def rate(text: str) -> float:
     return number
 
 
+def span(text: str, names: Sequence[str]) -> Sequence[str]:
+    """One step by its name, or a range ``first..last``."""
+    first, _, last = text.partition("..")
+    for name in (first, last or first):
+        if name not in names:
+            raise argparse.ArgumentTypeError(f"{name}: no such step; there are {', '.join(names)}")
+    return names[names.index(first) : names.index(last or first) + 1]
+
+
 def chosen(text: str, names: Sequence[str]) -> tuple[str, ...]:
     """Steps of a comma-separated list of names and of ranges ``first..last``, in the rehearsal's order."""
-    wanted: set[str] = set()
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        first, _, last = part.partition("..")
-        ends = (first, last or first)
-        for end in ends:
-            if end not in names:
-                raise argparse.ArgumentTypeError(f"{end}: no such step; there are {', '.join(names)}")
-        wanted |= set(names[names.index(ends[0]) : names.index(ends[1]) + 1])
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    wanted = {name for part in parts for name in span(part, names)}
     if not wanted:
         raise argparse.ArgumentTypeError(f"no step is named; there are {', '.join(names)}")
     return tuple(name for name in names if name in wanted)

@@ -17,6 +17,7 @@ import jinja2
 from tests.rehearsal.timeline import Figures, Outage, Request, Window, account, outages
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
+DOTS = (("read", "#1f77b4", "o", 4), ("write", "#2ca02c", "o", 4), ("failed", "#d62728", "x", 24))
 RELEASE_WINDOWS = ("release", "release-broken")
 
 
@@ -147,14 +148,14 @@ def latency_plot(sources: Sources) -> str:
 
 
 def _dots(axes: Any, requests: Sequence[Request]) -> None:
-    for label, colour, marker, size, chosen in (
-        ("read", "#1f77b4", "o", 4, [r for r in requests if r.ok and r.kind == "read"]),
-        ("write", "#2ca02c", "o", 4, [r for r in requests if r.ok and r.kind == "write"]),
-        ("failed", "#d62728", "x", 24, [r for r in requests if not r.ok]),
-    ):
+    groups: dict[str, list[Request]] = {"read": [], "write": [], "failed": []}
+    for request in requests:
+        groups[request.kind if request.ok else "failed"].append(request)
+    for label, colour, marker, size in DOTS:
         # The axis is logarithmic: a refusal within the same millisecond must be seen too.
-        milliseconds = [max(r.seconds, 0.001) * 1000 for r in chosen]
-        axes.scatter([r.started for r in chosen], milliseconds, s=size, c=colour, marker=marker, label=label)
+        milliseconds = [max(request.seconds, 0.001) * 1000 for request in groups[label]]
+        started = [request.started for request in groups[label]]
+        axes.scatter(started, milliseconds, s=size, c=colour, marker=marker, label=label)
 
 
 def _shade(axes: Any, sources: Sources) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lab.api.build import BROKEN
 from tests.rehearsal import commands, rows
@@ -21,8 +22,12 @@ from tests.rehearsal.run import LOGS, Rehearsal, StepError
 FIRST, SECOND = "1.0.0", "2.0.0"
 API = ROOT / "build" / "api"
 ROWS = LOGS / "rows.json"
-SNAPSHOT = re.compile(r"snapshot_id\W+([0-9a-f]{8,64})")
+SNAPSHOT = re.compile(r"Snapshot ([0-9a-f]{8,64}) of ")
 SCRATCH = "zmanim_restore"
+FAILED = (1, 2)  # exit statuses of ansible-playbook when a task failed
+# Shorter than in production, where a day-long watch may follow: the rehearsal's figures don't depend on them.
+SOAK_SECONDS = "10"
+STANDBY_SECONDS = "90"
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def bake_second(r: Rehearsal) -> None:
 
 def _site(r: Rehearsal, *arguments: str) -> tuple[int, float]:
     started = time.monotonic()
-    log = r.controller.playbook("site", *arguments, minutes=10, zmanim_ami_id=r.need("bake")["ami_id"])
+    log = r.controller.playbook("site", *arguments, minutes=15, zmanim_ami_id=r.need("bake")["ami_id"])
     return commands.changed_tasks(log), round(time.monotonic() - started, 1)
 
 
@@ -82,12 +87,20 @@ def _publish(r: Rehearsal) -> None:
 
 
 def site(r: Rehearsal) -> None:
-    """Provision everything; the machine boots meanwhile."""
+    """Provision everything; the machine boots meanwhile.
+
+    The first boot needs a release, and a release needs its bucket: the buckets come first.
+    """
     with BootWatch(r.controller) as watch:
+        buckets, bucket_seconds = _site(r, "--tags", "aws_storage")
+        _publish(r)
         changed, seconds = _site(r)
-        r.facts["site"]["first"] = {"changed": changed, "seconds": seconds}
+        r.facts["site"]["first"] = {
+            "changed": buckets + changed,
+            "seconds": round(bucket_seconds + seconds, 1),
+        }
         r.facts["boot"]["launch_to_health_s"] = watch.seconds(deadline_seconds=180)
-    r.say(f"      {changed} changed; health {r.facts['boot']['launch_to_health_s']} s after launch")
+    r.say(f"      {buckets + changed} changed; health {r.facts['boot']['launch_to_health_s']} s after launch")
 
 
 def site_again(r: Rehearsal) -> None:
@@ -157,46 +170,58 @@ def _version(r: Rehearsal) -> str:
 def release(r: Rehearsal) -> None:
     """Release the second version of the API."""
     with r.window("release"):
-        r.controller.playbook("release", minutes=4, zmanim_release_version=SECOND)
+        r.controller.playbook("release", minutes=4, release_version=SECOND)
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
 def release_broken(r: Rehearsal) -> None:
     """Release a version that never becomes healthy: it must be refused, the old one must serve on."""
     with r.window("release-broken"):
-        r.controller.playbook("release", minutes=6, expected=(1, 2), zmanim_release_version=BROKEN)
+        r.controller.playbook("release", minutes=6, expected=FAILED, release_version=BROKEN)
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
-def _swap(r: Rehearsal, playbook: str, image: str, expected: tuple[int, ...] = (0,), **extra: str) -> None:
+def _swap(r: Rehearsal, playbook: str, result: str, image: str, **extra: str) -> None:
     """Run a playbook that moves the site in a window named after the step, and see which image serves."""
     name = r.steps[-1].name
     before = r.controller.swap_state()
+    expected = FAILED if image != extra.get("swap_ami_id", image) else (0,)
     with r.window(name):
-        r.controller.playbook(playbook, minutes=12, expected=expected, **extra)
+        r.controller.playbook(
+            playbook, minutes=12, expected=expected, swap_soak_seconds=SOAK_SECONDS, **extra
+        )
     state = r.controller.swap_state()
     if state == before:
         r.complain("the swap's state did not change")
-    r.facts["swaps"][name] = {"result": state.get("result"), "handover_ms": handover_ms(state)}
+    r.facts["swaps"][name] = {"result": outcome(state), "handover_ms": handover_ms(state)}
+    r.expect("result", outcome(state), result)
     r.expect("image that serves", r.controller.serving()["ImageId"], image)
     r.expect("health through CloudFront", r.controller.viewer().ask("GET", "/api/v1/health")[0], 200)
-    r.say(f"      {state.get('result')}, handover {handover_ms(state)} ms")
+    r.say(f"      {outcome(state)}, handover {handover_ms(state)} ms")
 
 
-def handover_ms(state: dict[str, object]) -> int | None:
-    """Milliseconds of the handover as the swap recorded them; None when it did not come that far."""
-    found = state.get("handover_ms")
+def handover_ms(state: dict[str, Any]) -> int | None:
+    """Milliseconds from the first held request until the new machine served; None without a handover."""
+    found = (state.get("handover_ms") or {}).get("serving")
     return round(found) if isinstance(found, int | float) else None
+
+
+def outcome(state: dict[str, Any]) -> str:
+    """Return what a swap's state says of its end: swapped, rolled-back, or the phase it is stuck in."""
+    phase = str(state.get("phase", "none"))
+    return (
+        ("rolled-back" if state.get("direction") == "rollback" else "swapped") if phase == "done" else phase
+    )
 
 
 def swap(r: Rehearsal) -> None:
     """Swap to the second image."""
-    _swap(r, "swap", r.need("second_ami"), zmanim_ami_id=r.need("second_ami"))
+    _swap(r, "swap", "swapped", r.need("second_ami"), swap_ami_id=r.need("second_ami"))
 
 
 def rollback(r: Rehearsal) -> None:
     """Go back to the first image."""
-    _swap(r, "rollback", r.need("bake")["ami_id"])
+    _swap(r, "rollback", "rolled-back", r.need("bake")["ami_id"])
 
 
 def backup(r: Rehearsal) -> None:
@@ -206,7 +231,7 @@ def backup(r: Rehearsal) -> None:
     ROWS.write_text(json.dumps(before))
     found = SNAPSHOT.search(r.controller.playbook("backup", minutes=6))
     if found is None:
-        raise StepError("the playbook's output names no snapshot_id")
+        raise StepError("the playbook's output names no snapshot")
     r.facts["backup"]["snapshot_id"] = found.group(1)
 
 
@@ -236,7 +261,7 @@ def swap_broken(r: Rehearsal) -> None:
     )["ImageId"]
     r.controller.lab("fault", "boot-fail", dead)
     try:
-        _swap(r, "swap", serving, expected=(1, 2), zmanim_ami_id=dead)
+        _swap(r, "swap", "rolled-back", serving, swap_ami_id=dead, swap_standby_deadline=STANDBY_SECONDS)
     finally:
         r.controller.lab("fault", "--clear")
 
@@ -259,7 +284,7 @@ def writes(r: Rehearsal) -> None:
 def destroy(r: Rehearsal) -> None:
     """Take everything down but the data."""
     name = r.controller.environment_name
-    r.controller.playbook("destroy", minutes=10, zmanim_destroy_confirm=name)
+    r.controller.playbook("destroy", minutes=10, destroy_confirm=name)
     r.expect("instances left", [i["InstanceId"] for i in r.controller.instances()], [])
     tags = [{"Name": "tag:Name", "Values": [f"zmanim-data-{name}"]}]
     volumes = r.controller.client("ec2").describe_volumes(Filters=tags)["Volumes"]

@@ -40,13 +40,19 @@ SHAPE: dict[str, Any] = {
 }
 
 
-def leaves(found: Any, where: str = "") -> dict[str, Any]:
-    """Each place of a document, with the entries of a list counted as one place."""
+def children(found: Any) -> list[tuple[str, Any]]:
+    """A document's parts with their names; the entries of a list have one name."""
     if isinstance(found, dict):
-        return {place: leaf for key in found for place, leaf in leaves(found[key], f"{where}.{key}").items()}
-    if isinstance(found, list):
-        return {place: leaf for entry in found for place, leaf in leaves(entry, f"{where}[]").items()}
-    return {where: found if isinstance(found, type) else type(found)}
+        return [(f".{key}", value) for key, value in found.items()]
+    return [("[]", entry) for entry in found] if isinstance(found, list) else []
+
+
+def leaves(found: Any, where: str = "") -> dict[str, Any]:
+    """The type at each place of a document."""
+    parts = children(found)
+    if not parts:
+        return {where: found if isinstance(found, type) else type(found)}
+    return {place: leaf for name, part in parts for place, leaf in leaves(part, where + name).items()}
 
 
 def misfits(shape: Any, found: Any) -> set[tuple[str, Any]]:
@@ -105,10 +111,10 @@ def test_the_document_has_exactly_the_promised_shape() -> None:
 
 def test_the_shape_test_finds_what_is_missing_or_of_another_type() -> None:
     document = report.document(sources())
-    del document["boot"]["launch_to_health_s"]
+    del document["backup"]["rows"]
     document["leftovers"] = "0"
     assert misfits(SHAPE, document) == {
-        (".boot.launch_to_health_s", float),
+        (".backup.rows", int),
         (".leftovers", int),
         (".leftovers", str),
     }
