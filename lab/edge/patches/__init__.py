@@ -7,11 +7,19 @@ lines what AWS does.  docs/lab-edge.md lists them.
 
 from __future__ import annotations
 
-from lab.edge.patches import access_log, api_endpoint, exchange, gateway_origin, http_proxy, throttling
+from lab.edge.patches import (
+    access_log,
+    api_endpoint,
+    exchange,
+    gateway_origin,
+    http_proxy,
+    stage_settings,
+    throttling,
+)
 from lab.edge.settings import EdgeSettings
 
 
 def apply(settings: EdgeSettings) -> None:
     """Apply every patch to the ministack of this process."""
-    for patch in (api_endpoint, exchange, http_proxy, throttling, access_log, gateway_origin):
+    for patch in (api_endpoint, stage_settings, exchange, http_proxy, throttling, access_log, gateway_origin):
         patch.apply(settings)

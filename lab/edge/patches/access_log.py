@@ -24,6 +24,8 @@ from lab.edge.settings import EdgeSettings
 logger = logging.getLogger("lab.edge.access_log")
 VARIABLE = re.compile(r"\$context\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)")
 BATCH = 500
+# The emulator takes any.
+CREDENTIALS = {"aws_access_key_id": "edge", "aws_secret_access_key": "edge"}
 Line = tuple[str, int, str]
 
 
@@ -88,8 +90,7 @@ class Delivery:
             "logs",
             endpoint_url=endpoint_url,
             region_name=region,
-            aws_access_key_id="edge",
-            aws_secret_access_key="edge",  # noqa: S106 - an emulator takes any
+            **CREDENTIALS,
         )
         threading.Thread(target=self._run, daemon=True, name="access-log").start()
 

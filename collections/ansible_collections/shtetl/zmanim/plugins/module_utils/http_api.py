@@ -103,7 +103,7 @@ def stage_of(answer: Mapping[str, Any]) -> State:
         "name": answer.get("StageName", ""),
         "auto_deploy": bool(answer.get("AutoDeploy", False)),
         "detailed_metrics": bool(settings.get("DetailedMetricsEnabled", False)),
-        "variables": dict(answer.get("StageVariables") or {}),
+        "variables": {key: value for key, value in (answer.get("StageVariables") or {}).items() if value},
         "access_log": access_log_of(destination, str(log.get("Format") or "")),
         "routes": {key: limits_of(value) for key, value in (answer.get("RouteSettings") or {}).items()},
         **limits_of(settings),
@@ -187,11 +187,9 @@ def problems(document: Mapping[str, Any]) -> List[str]:
     found = []
     for key, route in document["routes"].items():
         if route["integration"] not in document["integrations"]:
-            found.append(
-                f"route {key!r} names the integration {route['integration']!r}, which is not declared"
-            )
+            found.append(f"route {key!r} names the undeclared integration {route['integration']!r}")
         if route["authorizer"] and route["authorizer"] not in document["authorizers"]:
-            found.append(f"route {key!r} names the authorizer {route['authorizer']!r}, which is not declared")
+            found.append(f"route {key!r} names the undeclared authorizer {route['authorizer']!r}")
     cors = document["cors"]
     if cors and cors["allow_credentials"] and "*" in cors["allow_origins"]:
         found.append("cors: allow_credentials needs named origins; '*' is refused by browsers")

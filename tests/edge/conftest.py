@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An edge of the tests' own, on addresses that a running lab does not use, and modules run in-process."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+for path in (REPOSITORY, REPOSITORY / "collections"):
+    if str(path) not in sys.path:
+        sys.path.insert(0, str(path))
+
+import lab.edge
+
+CREDENTIALS = {
+    "region_name": "eu-west-1",
+    "aws_access_key_id": "AKIAEDGETESTS",
+    "aws_secret_access_key": "edge-tests",
+}
+VIEWER = "127.0.20.1"
+GATEWAY = "127.0.20.2"
+ISSUER = "127.0.20.3:4568"
+ORIGIN = "127.77.200.1:8080"
+MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
+
+
+@pytest.fixture(scope="session")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    running = importlib.import_module("lab.edge").start(
+        tmp_path_factory.mktemp("edge"),
+        api="127.0.20.4:4570",
+        viewer=f"{VIEWER}:80",
+        viewer_tls=f"{VIEWER}:443",
+        gateway=f"{GATEWAY}:80",
+        issuer=ISSUER,
+    )
+    yield running
+    running.stop()
+
+
+@dataclass
+class Client:
+    """boto3 clients of the edge, and its modules."""
+
+    endpoint: str
+    state_dir: Path
+
+    def boto(self, service: str) -> Any:
+        return boto3.client(service, endpoint_url=self.endpoint, **CREDENTIALS)
+
+    def module(
+        self, module: str, /, *, check: bool = False, fails: bool = False, **params: Any
+    ) -> dict[str, Any]:
+        """Run a module and return its answer; a failure raises unless it is expected."""
+        answer = run_module(module, dict(params, endpoint_url=self.endpoint), check)
+        assert bool(answer.get("failed")) is fails, answer.get("msg", answer)
+        return answer
+
+
+def run_module(name: str, params: dict[str, Any], check: bool) -> dict[str, Any]:
+    from ansible.module_utils.testing import patch_module_args
+
+    module = importlib.import_module(f"{MODULES}.{name}")
+    arguments = {
+        "region": CREDENTIALS["region_name"],
+        "access_key": CREDENTIALS["aws_access_key_id"],
+        "secret_key": CREDENTIALS["aws_secret_access_key"],
+        "_ansible_check_mode": check,
+        "_ansible_diff": True,
+        **params,
+    }
+    output = io.StringIO()
+    with patch_module_args(arguments), redirect_stdout(output), pytest.raises(SystemExit):
+        module.main()
+    answer: dict[str, Any] = json.loads(output.getvalue())
+    return answer
+
+
+@pytest.fixture(scope="session")
+def aws(edge: Any) -> Client:
+    return Client(edge.endpoint, Path(edge.settings.state_dir))
+
+
+@dataclass
+class Origin:
+    """An HTTP server that remembers its requests and can hold them back."""
+
+    url: str
+    hold: float = 0.0
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 256
+    daemon_threads = True
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    state = Origin(f"http://{ORIGIN}")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            """Keep the tests' output clean."""
+
+        def answer(self) -> None:
+            length = int(self.headers.get("content-length") or 0)
+            body = self.rfile.read(length).decode()
+            time.sleep(state.hold)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            seen = {"method": self.command, "path": self.path, "headers": headers, "body": body}
+            state.requests.append(seen)
+            content = json.dumps(seen).encode()
+            self.send_response(404 if "missing" in self.path else 200)
+            for name, value in {"content-type": "application/json", **state.headers}.items():
+                self.send_header(name, value)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer
+
+    host, port = ORIGIN.split(":")
+    server = _Server((host, int(port)), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield state
+    server.shutdown()
+    server.server_close()
