@@ -84,14 +84,12 @@ class Aws:
         while True:
             try:
                 return act(self.client(service))
-            except AwsFailed:
-                raise
             except Exception as error:
                 failed = explain(what, error)
-                if failed is None:
+                if failed is error:
                     raise
-                if not worth_retrying(failed.code) or deadline.expired():
-                    raise failed from None
+            if not worth_retrying(failed.code) or deadline.expired():
+                raise failed
             deadline.pause(backoff(attempt))
             attempt += 1
 
@@ -102,9 +100,9 @@ def worth_retrying(code: str) -> bool:
 
 
 def explain(what: str, error: Exception) -> Any:
-    """Return AwsFailed for a botocore error, or None when ``error`` is something else."""
+    """Return AwsFailed for a botocore error, or ``error`` itself when it is something else."""
     if not type(error).__module__.startswith(("botocore", "urllib3", "boto3")):
-        return None
+        return error
     response = getattr(error, "response", None)
     detail = response.get("Error", {}) if isinstance(response, dict) else {}
     code = str(detail.get("Code", ""))

@@ -33,14 +33,12 @@ def parse_stat(text: str, backend: str) -> Dict[str, Server]:
     lines = [line for line in text.splitlines() if line.strip()]
     if lines and lines[0].startswith("# "):
         lines[0] = lines[0][2:]
-    servers: Dict[str, Server] = {}
-    for row in csv.DictReader(lines):
-        name = row.get("svname") or ""
-        if row.get("pxname") == backend and name not in ("FRONTEND", "BACKEND"):
-            servers[name] = Server(
-                name, row.get("status") or "", int(row.get("scur") or 0), row.get("addr") or ""
-            )
-    return servers
+    rows = [row for row in csv.DictReader(lines) if row.get("pxname") == backend]
+    return {row["svname"]: _server(row) for row in rows if row["svname"] not in ("FRONTEND", "BACKEND")}
+
+
+def _server(row: Dict[str, str]) -> Server:
+    return Server(row["svname"], row.get("status") or "", int(row.get("scur") or 0), row.get("addr") or "")
 
 
 def mode_of(servers: Dict[str, Server]) -> Dict[str, str]:

@@ -63,15 +63,16 @@ def next_move(facts: Facts) -> str:
     if facts.phase == "releasing":
         return _while_releasing(facts)
     if not facts.present:
-        if facts.healthy:
-            return "relay"
-        return "give-up" if facts.late > GIVE_UP_SECONDS else "wait"
-    if facts.was_absent:
-        # It went away and came back: the swap brought it back to this machine.
-        return "reclaim"
-    if facts.late < 0 or (facts.detaching and facts.late < DETACH_GRACE):
-        return "wait"
-    return "reclaim"
+        return _without_volume(facts)
+    # It went away and came back: the swap brought it back to this machine, the deadline does not matter.
+    must_wait = facts.late < 0 or (facts.detaching and facts.late < DETACH_GRACE)
+    return "wait" if must_wait and not facts.was_absent else "reclaim"
+
+
+def _without_volume(facts: Facts) -> str:
+    if facts.healthy:
+        return "relay"
+    return "give-up" if facts.late > GIVE_UP_SECONDS else "wait"
 
 
 def _while_releasing(facts: Facts) -> str:

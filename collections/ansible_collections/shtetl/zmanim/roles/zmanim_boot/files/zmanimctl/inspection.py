@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any, Dict
+from typing import Any, Dict, Optional
 
 from zmanimctl import marker as markers
 from zmanimctl.errors import ZmanimError
 from zmanimctl.machine import Machine
+from zmanimctl.marker import Marker
 from zmanimctl.secrets import OPTIONAL, REQUIRED, missing, prefix_of
 from zmanimctl.settings import SiteConfig, parse_site_config
 
@@ -15,30 +16,30 @@ from zmanimctl.settings import SiteConfig, parse_site_config
 def volume(machine: Machine, *, verify: bool) -> Dict[str, Any]:
     """Return what is known of the volume; with ``verify`` every guard must hold, else ZmanimError."""
     volume_id = machine.identity.volume_id
-    device = machine.volumes.find(volume_id)
+    device = machine.volumes.wait_for(volume_id, 0) if verify else machine.volumes.find(volume_id)
     mounted = machine.volumes.mounted()
     found = markers.read(machine.settings.data_dir) if mounted else None
     document: Dict[str, Any] = {
         "id": volume_id,
-        "device": device.path if device else None,
-        "serial": device.serial if device else None,
-        "size": device.size if device else None,
+        "device": asdict(device) if device else None,
         "mounted": mounted[1] if mounted else None,
         "free_bytes": machine.volumes.free_bytes() if mounted else None,
         "marker": asdict(found) if found else None,
     }
-    if verify:
-        if device is None:
-            device = machine.volumes.wait_for(volume_id, 0)
+    if verify and device is not None:
         machine.volumes.assert_mounted(device)
-        if found is None:
-            raise ZmanimError(
-                f"volume {volume_id} has no marker {markers.NAME}", remedy="run: zmanimctl boot"
-            )
-        markers.compare(found, machine.expected_marker())
-        markers.check_cluster(found, machine.cluster.system_identifier())
+        _verify_marker(machine, found)
         document["verified"] = True
     return document
+
+
+def _verify_marker(machine: Machine, found: Optional[Marker]) -> None:
+    if found is None:
+        raise ZmanimError(
+            f"volume {machine.identity.volume_id} has no marker {markers.NAME}", remedy="run: zmanimctl boot"
+        )
+    markers.compare(found, machine.expected_marker())
+    markers.check_cluster(found, machine.cluster.system_identifier())
 
 
 def adopt(machine: Machine, confirm: str) -> Dict[str, Any]:

@@ -19,8 +19,11 @@ from zmanimctl.state import locked
 NAME = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 
 EXISTING = """
-SELECT coalesce(json_object_agg(datname, coalesce(shobj_description(oid, 'pg_database'), '')), '{}') FROM
-pg_database;
+SELECT json_object_agg(datname, coalesce(shobj_description(oid, 'pg_database'), '')) FROM pg_database;
+"""
+
+CLOSE_SESSIONS = """
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = NAME;
 """
 
 
@@ -35,7 +38,7 @@ def check_target(into: str, live: str, existing: Mapping[str, str]) -> bool:
     if into == live or into in ("postgres", "template0", "template1"):
         raise ZmanimError(
             f"database {into} is not a scratch database",
-            remedy="nothing was changed; choose another --into, or --live --confirm ENV to replace the live one",
+            remedy="nothing was changed; choose another --into, or --live to replace the live one",
         )
     if into not in existing:
         return False
@@ -166,6 +169,9 @@ class Restore:
         try:
             machine.front.drain(slot, 5.0)
             machine.cluster.sql(rename_sql(database, incoming, kept), seconds=60)
+        except ZmanimError:
+            machine.cluster.sql(f"ALTER DATABASE {quote_identifier(database)} ALLOW_CONNECTIONS true;")
+            raise
         finally:
             machine.front.to_slot(slot)
         return kept
@@ -176,10 +182,7 @@ def rename_sql(database: str, incoming: str, kept: str) -> str:
     either.
     """
     live, new, old = (quote_identifier(name) for name in (database, incoming, kept))
-    close = (
-        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = "
-        f"{quote_literal(database)};\n"
-    )
+    close = CLOSE_SESSIONS.replace("NAME", quote_literal(database))
     return (
         f"ALTER DATABASE {live} ALLOW_CONNECTIONS false;\n{close}"
         "BEGIN;\n"

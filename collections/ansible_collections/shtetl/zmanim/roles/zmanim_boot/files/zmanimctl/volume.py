@@ -122,14 +122,14 @@ def _decide_mkfs(device: Device, ebs: Optional[EbsVolume]) -> str:
     if ebs is None:
         raise ZmanimError(
             f"{device.path} is empty and EC2 could not be asked whether the volume is fresh",
-            remedy="nothing was formatted; check ec2:DescribeVolumes of the instance role, then run: zmanimctl boot",
+            remedy="nothing was formatted; check ec2:DescribeVolumes of the instance role, then boot again",
         )
     if not ebs.fresh:
         raise ZmanimError(
             f"{device.path} ({ebs.volume_id}) is empty, but the volume is not tagged Fresh=true",
             found="no file system",
             expected=f"{FILE_SYSTEM} labelled {LABEL}",
-            remedy="nothing was formatted; attach the right volume, restore a snapshot, or tag a really new one",
+            remedy="nothing was formatted; attach the right volume, or tag a really new one",
         )
     if device.size != ebs.size:
         raise ZmanimError(
