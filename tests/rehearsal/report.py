@@ -137,7 +137,7 @@ def latency_plot(sources: Sources) -> str:
         _shade(axes, sources)
         _dots(axes, sources.requests)
         axes.set(yscale="log", xlabel="seconds since the start", ylabel="latency, ms")
-        axes.legend(loc="upper left", markerscale=2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, markerscale=2)
         axes.grid(visible=True, which="major", alpha=0.3)
         figure.tight_layout()
         sink = io.StringIO()
