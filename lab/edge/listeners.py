@@ -77,7 +77,7 @@ class Listeners:
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
         key = tokens.load_key(Path(settings.state_dir) / tokens.KEY_FILE)
-        issuer = f"http://{settings.issuer}"
+        issuer = f"http://{settings.issuer}/"
         self._documents = {
             "/.well-known/jwks.json": json.dumps(tokens.jwks(key)).encode(),
             "/.well-known/openid-configuration": json.dumps(tokens.openid_configuration(issuer)).encode(),

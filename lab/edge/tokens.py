@@ -13,7 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-ISSUER = "http://169.254.169.1:4568"
+ISSUER = "http://169.254.169.1:4568/"
 AUDIENCE = "https://zmanim.lab.test"
 KEY_ID = "zmanim-lab"
 KEY_FILE = "edge/issuer.key"
@@ -69,7 +69,7 @@ def openid_configuration(issuer: str = ISSUER) -> dict[str, Any]:
     """Return the discovery document (OpenID Connect Discovery 1.0) of the issuer."""
     return {
         "issuer": issuer,
-        "jwks_uri": f"{issuer}/.well-known/jwks.json",
+        "jwks_uri": f"{issuer.rstrip('/')}/.well-known/jwks.json",
         "id_token_signing_alg_values_supported": ["RS256"],
         "response_types_supported": ["id_token"],
         "subject_types_supported": ["public"],

@@ -24,7 +24,6 @@ for path in (REPOSITORY, REPOSITORY / "collections"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
 
-import lab.edge
 
 CREDENTIALS = {
     "region_name": "eu-west-1",

@@ -24,8 +24,6 @@ from lab.edge.settings import EdgeSettings
 logger = logging.getLogger("lab.edge.access_log")
 VARIABLE = re.compile(r"\$context\.([A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*)")
 BATCH = 500
-# The emulator takes any.
-CREDENTIALS = {"aws_access_key_id": "edge", "aws_secret_access_key": "edge"}
 Line = tuple[str, int, str]
 
 
@@ -86,12 +84,9 @@ class Delivery:
         self._lines: queue.Queue[Line] = queue.Queue(maxsize=100_000)
         self._streams: set[str] = set()
         self._stream = f"edge-{int(time.time())}"
-        self._logs = boto3.client(
-            "logs",
-            endpoint_url=endpoint_url,
-            region_name=region,
-            **CREDENTIALS,
-        )
+        # The emulator takes any credentials.
+        session = boto3.Session("edge", "edge", region_name=region)
+        self._logs: Any = session.client("logs", endpoint_url=endpoint_url)
         threading.Thread(target=self._run, daemon=True, name="access-log").start()
 
     def put(self, line: Line) -> None:
