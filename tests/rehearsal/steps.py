@@ -252,13 +252,13 @@ def restore(r: Rehearsal) -> None:
 
 
 def swap_broken(r: Rehearsal) -> None:
-    """Swap to an image that does not boot: the old machine must serve on."""
+    """Swap to an image whose machines stop in the initial boot: the old machine must serve on."""
     serving = r.controller.serving()["ImageId"]
-    dead = r.controller.client("ec2").copy_image(
-        Name="zmanim-does-not-boot",
-        SourceImageId=serving,
-        SourceRegion=r.controller.variables["zmanim_region"],
-    )["ImageId"]
+    dead = r.need("bake")["ami_id"]
+    if dead == serving:
+        raise StepError(
+            f"{dead} serves: it can't be the image that does not boot; run the step swap-again first"
+        )
     r.controller.lab("fault", "boot-fail", dead)
     try:
         _swap(r, "swap", "rolled-back", serving, swap_ami_id=dead, swap_standby_deadline=STANDBY_SECONDS)
@@ -297,10 +297,10 @@ def destroy(r: Rehearsal) -> None:
 def lab_down(r: Rehearsal) -> None:
     """Stop the emulated AWS and look for what it left behind."""
     r.controller.lab("down")
-    left = json.loads(r.controller.ask_lab("status", "--json"))["leftovers"]
-    r.facts["leftovers"] = left if isinstance(left, int) else len(left)
+    status = json.loads(r.controller.ask_lab("status", "--json"))
+    r.facts["leftovers"] = int(status["leftovers"])
     if r.facts["leftovers"]:
-        r.complain(f"the lab left behind: {left}")
+        r.complain(f"the lab left behind: {status.get('left')}")
 
 
 STEPS = (
