@@ -15,21 +15,25 @@ from tests.rehearsal.run import Rehearsal
 from tests.rehearsal.steps import STEPS, Step
 
 NAMES = tuple(step.name for step in STEPS)
-JOURNAL_LINES = "40"
-UNITS = ("zmanim*", "postgresql*", "redis*", "haproxy*")
+# The API's and the front's own units are left out: they log every request of the viewers.
+UNITS = ("zmanim-boot", "zmanim-handover", "restic-backup", "postgresql", "postgresql@*", "redis-server")
+EXCERPTS = (
+    ("journalctl", "--no-pager", "-o", "short-iso", "-n", "40", *[f"--unit={unit}" for unit in UNITS]),
+    ("journalctl", "--no-pager", "-o", "short-iso", "-n", "20", "--priority=warning"),
+    ("zmanimctl", "status"),
+)
 
 
 def journals(r: Rehearsal) -> None:
-    """Print the end of each machine's journal; a machine that can't be asked is named."""
-    selected = [argument for unit in UNITS for argument in ("-u", unit)]
-    command = ("journalctl", "--no-pager", "-o", "short-iso", "-n", JOURNAL_LINES, *selected)
+    """Print what each machine says of itself; a machine that can't be asked is named."""
     for instance in r.controller.instances():
         identity = instance["InstanceId"]
-        print(f"----- journal of {identity} ({instance['State']['Name']})", flush=True)
-        try:
-            print(r.controller.on_machine(identity, *command, seconds=20).rstrip(), flush=True)
-        except CommandError as error:
-            print(f"can't be read: {error}", flush=True)
+        print(f"----- {identity} ({instance['State']['Name']})", flush=True)
+        for command in EXCERPTS:
+            try:
+                print(r.controller.on_machine(identity, *command, seconds=20).rstrip(), flush=True)
+            except CommandError as error:
+                print(f"{error}", flush=True)
 
 
 def perform(r: Rehearsal, wanted: Sequence[Step]) -> bool:
@@ -63,7 +67,10 @@ def conclude(r: Rehearsal) -> int:
     failed = sum(not request.ok for request in requests)
     r.say(f"{len(r.steps)} steps, {len(wrong)} failed; {len(requests)} requests, {failed} failed")
     for result in wrong:
-        print(f"FAILED: {result.name}: {result.complaints[0].splitlines()[0]}")
+        lines = result.complaints[0].splitlines()
+        print(f"FAILED: {result.name}: {lines[0]}")
+        if len(lines) > 1:
+            print(f"        {lines[-1]}")
         print(f"        log: build/rehearsal/{result.name}.log")
     print("report: build/rehearsal.html (for people), build/rehearsal.json (for scripts)")
     return 1 if wrong else 0

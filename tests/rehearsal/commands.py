@@ -70,6 +70,12 @@ def json_document(output: str) -> Any:
         raise CommandError(f"expected a JSON document, found: {output[:200]!r}") from error
 
 
+def shown(command: Sequence[str]) -> str:
+    """A command as a message names it: short."""
+    text = " ".join([Path(command[0]).name, *command[1:]])
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End a command, gently first, then whatever children it left."""
     os.killpg(process.pid, signal.SIGINT)
@@ -109,7 +115,7 @@ def run(
             stop(process)
             raise
     if status not in expected:
-        raise CommandError(f"{command[0]} exited with {status}:\n{last_lines(log)}")
+        raise CommandError(f"{shown(command)} exited with {status}:\n{last_lines(log)}")
     return log.read_bytes()[offset:].decode(errors="replace")
 
 
@@ -124,6 +130,6 @@ def _wait(
         except subprocess.TimeoutExpired:
             if left <= HEARTBEAT_SECONDS:
                 raise CommandError(
-                    f"{process.args!r} did not end within {deadline_seconds:.0f} s:\n{last_lines(log)}"
+                    f"{log.stem}: no end within {deadline_seconds:.0f} s:\n{last_lines(log)}"
                 ) from None
             beat(last_lines(log, 1))

@@ -88,10 +88,10 @@ class Controller:
                 timeout=seconds, check=False, stdin=subprocess.DEVNULL,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise CommandError(f"{' '.join(command)} did not end within {seconds:.0f} s") from error
+            raise CommandError(f"{commands.shown(command)}: no end within {seconds:.0f} s") from error
         if found.returncode:
             raise CommandError(
-                f"{' '.join(command)} exited with {found.returncode}: {found.stderr.strip()[-600:]}"
+                f"{commands.shown(command)} exited with {found.returncode}: {found.stderr.strip()[-600:]}"
             )
         return found.stdout
 
