@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import io
 import json
+import os
+import re
+import socket
+import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +25,8 @@ from typing import Any
 import boto3
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 for path in (REPOSITORY, REPOSITORY / "collections"):
     if str(path) not in sys.path:
         sys.path.insert(0, str(path))
@@ -34,6 +41,7 @@ VIEWER = "127.0.20.1"
 GATEWAY = "127.0.20.2"
 ISSUER = "127.0.20.3:4568"
 ORIGIN = "127.77.200.1:8080"
+VERIFY_KEY = "planted-origin-key"
 MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
 
 
@@ -143,3 +151,117 @@ def origin() -> Iterator[Origin]:
     yield state
     server.shutdown()
     server.server_close()
+
+
+@dataclass
+class Site:
+    """The two roles' playbook against the edge."""
+
+    environment: dict[str, str]
+    variables: Path
+
+    def play(
+        self, playbook: str = "site.yml", *arguments: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook of this directory; its variables are in a file, so the key is in no process list."""
+        values = {
+            "origin_url": f"http://{ORIGIN}",
+            "origin_verify_key": VERIFY_KEY,
+            "jwt_issuer": f"http://{ISSUER}/",
+            **variables,
+        }
+        self.variables.write_text(json.dumps(values))
+        program = Path(sys.executable).with_name("ansible-playbook")
+        fixed = ["-i", "localhost,", "-c", "local", "-e", f"@{self.variables}"]
+        return subprocess.run(
+            [str(program), *fixed, str(HERE / playbook), *arguments],
+            cwd=REPOSITORY,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+def changed(run: subprocess.CompletedProcess[str]) -> int:
+    """How many tasks a playbook run changed."""
+    found = re.search(r"changed=(\d+)", run.stdout)
+    assert run.returncode == 0 and found, run.stdout + run.stderr
+    return int(found.group(1))
+
+
+@pytest.fixture(scope="session")
+def bare_site(aws: Client, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A playbook runner and the bucket of the static site, nothing declared yet."""
+    bucket = aws.boto("s3")
+    location = {"LocationConstraint": CREDENTIALS["region_name"]}
+    bucket.create_bucket(Bucket="zmanim-static-edge", CreateBucketConfiguration=location)
+    for key, content in (("index.html", b"<h1>zmanim</h1>"), ("assets/app.0123.js", b"1")):
+        bucket.put_object(Bucket="zmanim-static-edge", Key=key, Body=content)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "ANSIBLE_"))},
+        "AWS_ENDPOINT_URL": aws.endpoint,
+        "AWS_ACCESS_KEY_ID": CREDENTIALS["aws_access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": CREDENTIALS["aws_secret_access_key"],
+        "AWS_REGION": CREDENTIALS["region_name"],
+    }
+    return Site(environment, tmp_path_factory.mktemp("site") / "variables.json")
+
+
+@pytest.fixture(scope="session")
+def site(bare_site: Site) -> Site:
+    """The declared edge."""
+    changed(bare_site.play())
+    return bare_site
+
+
+@dataclass
+class Answer:
+    """What a viewer got."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Viewer:
+    """A browser: resolves the site's name to the lab's viewer address and trusts the lab's authority."""
+
+    state_dir: Path
+    name: str = "zmanim.lab.test"
+
+    def get(
+        self, path: str, *, method: str = "GET", tls: bool = True, body: str | None = None, **headers: str
+    ) -> Answer:
+        host, port = VIEWER, 443 if tls else 80
+        connection: http.client.HTTPConnection = http.client.HTTPConnection(host, port, timeout=60)
+        if tls:
+            context = ssl.create_default_context(cafile=str(self.state_dir / "ca.pem"))
+            connection.sock = context.wrap_socket(
+                socket.create_connection((host, port), 60), server_hostname=self.name
+            )
+        sent = {"Host": self.name, **{name.replace("_", "-"): value for name, value in headers.items()}}
+        try:
+            connection.request(method, path, body=body, headers=sent)
+            answer = connection.getresponse()
+            got = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, got, answer.read())
+        finally:
+            connection.close()
+
+
+@pytest.fixture(scope="session")
+def viewer(aws: Client, site: Site) -> Viewer:
+    return Viewer(aws.state_dir)
+
+
+@pytest.fixture(scope="session")
+def mint(aws: Client) -> Any:
+    """The issuer's `mint`, bound to the running edge."""
+    tokens = importlib.import_module("lab.edge.tokens")
+    return lambda **claims: tokens.mint(aws.state_dir, issuer=f"http://{ISSUER}/", **claims)
