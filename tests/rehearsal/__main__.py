@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tests.rehearsal import options
 from tests.rehearsal.commands import CommandError
-from tests.rehearsal.run import Rehearsal
+from tests.rehearsal.run import EXPECTED, Rehearsal
 from tests.rehearsal.steps import STEPS, Step
 
 NAMES = tuple(step.name for step in STEPS)
@@ -26,7 +26,12 @@ EXCERPTS = (
 
 def journals(r: Rehearsal) -> None:
     """Print what each machine says of itself; a machine that can't be asked is named."""
-    for instance in r.controller.instances():
+    try:
+        instances = r.controller.instances()
+    except EXPECTED as error:
+        print(f"----- no machine can be asked: {error}", flush=True)
+        return
+    for instance in instances:
         identity = instance["InstanceId"]
         print(f"----- {identity} ({instance['State']['Name']})", flush=True)
         for command in EXCERPTS:
