@@ -64,7 +64,7 @@ image_id:
 found:
   description: >-
     Identifiers of what exists, empty where it doesn't; vpc_id, subnet_id, security_group_id, volume_id,
-    instance_id, instance_private_ip, public_ip, allocation_id, ami_id.
+    instance_id, instance_private_ip, public_ip, allocation_id, health_check_id, ami_id.
   returned: always
   type: dict
 """
@@ -302,6 +302,7 @@ class SiteGuard:
         instance = self._active_instance(name)
         return {
             "allocation_id": address.get("AllocationId", ""),
+            "health_check_id": self._health_check(name),
             "instance_id": instance.get("InstanceId", ""),
             "instance_private_ip": instance.get("PrivateIpAddress", ""),
             "public_ip": address.get("PublicIp", ""),
@@ -322,6 +323,22 @@ class SiteGuard:
             return ""
         groups = call("look for the security group", self.ec2.describe_security_groups, Filters=filters)
         return "".join(str(group["GroupId"]) for group in groups["SecurityGroups"])
+
+    def _health_check(self, name: str) -> str:
+        route53 = self.module.client("route53")
+        checks = call("list the health checks", route53.list_health_checks)["HealthChecks"]
+        for start in range(0, len(checks), 10):
+            batch = [check["Id"] for check in checks[start : start + 10]]
+            tagged = call(
+                "read the health checks' tags",
+                route53.list_tags_for_resources,
+                ResourceType="healthcheck",
+                ResourceIds=batch,
+            )
+            for one in tagged["ResourceTagSets"]:
+                if tag_dict(one.get("Tags")).get("Name") == name:
+                    return str(one["ResourceId"])
+        return ""
 
     def _active_instance(self, name: str) -> Dict[str, Any]:
         alive = ["pending", "running", "stopping", "stopped"]
