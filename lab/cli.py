@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from lab import cleanup, control, preflight
+from lab import cleanup, control, moto_settings, preflight
 from lab.errors import LabError
 from lab.faults import FAULTS
 from lab.images import BASES, base_image
@@ -116,6 +116,7 @@ def _serve(profile: str) -> int:
         cleanup.clean()
         EVENTS_FILE.unlink(missing_ok=True)
         PID_FILE.write_text(str(os.getpid()))
+        moto_settings.apply()
         daemon = importlib.import_module("lab.daemon")
         lab = daemon.Lab(profile_named(profile))
         try:

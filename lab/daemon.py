@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's process: puts the parts together, and takes them apart."""
+"""The lab's process: puts the parts together, and takes them apart.
+
+Import it after lab.moto_settings.apply: moto reads its settings when it is imported.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,20 @@ import threading
 from pathlib import Path
 from typing import Any
 
-SETTINGS = {
-    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
-    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",
-    "MOTO_ENABLE_AMI_VALIDATION": "true",
-    "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
-    "MOTO_ACM_VALIDATION_WAIT": "1",
-    "AWS_DEFAULT_REGION": "eu-west-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
-"""moto reads them when it is imported."""
-os.environ.update(SETTINGS)
+from moto.ec2.models import ec2_backends
+from moto.server import DomainDispatcherApplication, create_backend_app
 
-from moto.ec2.models import ec2_backends  # noqa: E402 - after the settings it reads
-from moto.server import DomainDispatcherApplication, create_backend_app  # noqa: E402 - the same
-
-from lab import cleanup, control, edge, gateway, imds, network  # noqa: E402 - the same
-from lab.ec2_addresses import Addresses  # noqa: E402 - the same
-from lab.ec2_images import Images  # noqa: E402 - the same
-from lab.ec2_instances import Instances  # noqa: E402 - the same
-from lab.ec2_volumes import Volumes  # noqa: E402 - the same
-from lab.events import Events  # noqa: E402 - the same
-from lab.faults import Faults  # noqa: E402 - the same
-from lab.jobs import Workers  # noqa: E402 - the same
-from lab.paths import ACCOUNT, ENDPOINT, ENV_FILE, GATEWAY_ADDRESS, GATEWAY_PORT, REGION, STATE  # noqa: E402 - the same
-from lab.profile import Profile  # noqa: E402 - the same
-from lab.ssm import RunCommand  # noqa: E402 - the same
+from lab import cleanup, control, edge, gateway, imds, network
+from lab.ec2_addresses import Addresses
+from lab.ec2_images import Images
+from lab.ec2_instances import Instances
+from lab.ec2_volumes import Volumes
+from lab.events import Events
+from lab.faults import Faults
+from lab.jobs import Workers
+from lab.paths import ACCOUNT, ENDPOINT, ENV_FILE, GATEWAY_ADDRESS, GATEWAY_PORT, REGION, STATE
+from lab.profile import Profile
+from lab.ssm import RunCommand
 
 CONTROLLER_KEY = "AKIAZMANIMLAB0000000"
 

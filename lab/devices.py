@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Show loop devices to a machine as the NVMe disks that EBS volumes are on EC2.
+"""Show loop devices to a machine as EBS volumes: with their serial, and no other disk of the host.
 
-lsblk and blkid read three places, all of them the machine's own here: the node in /dev, the names in
+lsblk and blkid read three places, all of them the machine's own here: the nodes in /dev, the names in
 /sys/block and /sys/class/block, and udev's database in /run/udev/data, where serial and model come from
-(on EC2 the NVMe controller reports them).
+(on EC2 the NVMe controller reports them). udev's library insists on the kernel's own name, so lsblk says
+loopN; the same disk also has an NVMe node and the by-id link that EC2's udev rules make.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ class Disk:
         return os.major(device), os.minor(device)
 
     @property
+    def kernel_name(self) -> str:
+        """The kernel's name of the device."""
+        return Path(self.loop).name
+
+    @property
     def by_id(self) -> str:
         """Name of udev's stable link."""
         return f"nvme-{MODEL.replace(' ', '_')}_{self.serial}"
@@ -67,14 +73,15 @@ def show(machine: Machine, disk: Disk) -> Disk:
     root = machine.root
     shown = Disk(disk.loop, disk.serial, _free_node(root))
     major, minor = shown.number
-    os.mknod(root / "dev" / shown.node, stat.S_IFBLK | 0o660, os.makedev(major, minor))
+    for node in (shown.kernel_name, shown.node):
+        os.mknod(root / "dev" / node, stat.S_IFBLK | 0o660, os.makedev(major, minor))
     by_id = root / "dev/disk/by-id"
     by_id.mkdir(parents=True, exist_ok=True)
     _link(by_id / shown.by_id, f"../../{shown.node}")
+    describe(machine, shown)
     for directory in BLOCK_NAMES:
         up = "../" * directory.count("/")
-        _link(root / directory / shown.node, f"{up}devices/virtual/block/{Path(disk.loop).name}")
-    describe(machine, shown)
+        _link(root / directory / shown.kernel_name, f"{up}devices/virtual/block/{shown.kernel_name}")
     return shown
 
 
@@ -106,8 +113,8 @@ def hide(machine: Machine, disk: Disk) -> None:
     """Make the disk disappear from a running machine."""
     root = machine.root
     major, minor = disk.number
-    gone = [root / "dev" / disk.node, root / "dev/disk/by-id" / disk.by_id]
-    gone += [root / directory / disk.node for directory in BLOCK_NAMES]
+    gone = [root / directory / disk.kernel_name for directory in BLOCK_NAMES]
+    gone += [root / "dev" / disk.node, root / "dev" / disk.kernel_name, root / "dev/disk/by-id" / disk.by_id]
     gone.append(root / "run/udev/data" / f"b{major}:{minor}")
     for path in gone:
         path.unlink(missing_ok=True)
