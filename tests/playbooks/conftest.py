@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -101,7 +102,9 @@ class Site:
             SubnetId=self.subnet,
             ImageId=self.ami_v1,
             LaunchTemplate={"LaunchTemplateName": "zmanim-test"},
-            TagSpecifications=[{"ResourceType": "instance", "Tags": self.tags("zmanim-test", ZmanimRole="active")}],
+            TagSpecifications=[
+                {"ResourceType": "instance", "Tags": self.tags("zmanim-test", ZmanimRole="active")}
+            ],
         )["Instances"][0]["InstanceId"]
         self.ec2.attach_volume(VolumeId=self.volume, InstanceId=self.blue, Device="/dev/sdf")
         address = self.ec2.allocate_address(
@@ -140,20 +143,29 @@ class Site:
 
     def play(self, playbook: str, *flags: str, deadline: int = 120, **variables: Any) -> Played:
         """Run a playbook to its end."""
-        done = subprocess.run(
-            self.command(playbook, *flags, **variables),
-            cwd=ROOT,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=deadline,
-        )
-        return Played(done.returncode, done.stdout)
+        with tempfile.TemporaryFile("w+") as output:
+            run = subprocess.Popen(
+                self.command(playbook, *flags, **variables),
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            try:
+                rc = run.wait(timeout=deadline)
+            except subprocess.TimeoutExpired:
+                os.killpg(run.pid, signal.SIGKILL)
+                rc = -1
+            output.seek(0)
+            return Played(rc, output.read())
 
     def command(self, playbook: str, *flags: str, **variables: Any) -> list[str]:
-        given = {"swap_front_port": self.health_port, **variables} if "swap" in playbook or "rollback" in playbook else variables
+        given = (
+            {"swap_front_port": self.health_port, **variables}
+            if "swap" in playbook or "rollback" in playbook
+            else variables
+        )
         tool = str(Path(sys.executable).parent / "ansible-playbook")
         return [tool, "-i", str(INVENTORY), f"playbooks/{playbook}.yml", "-e", json.dumps(given), *flags]
 
@@ -169,6 +181,10 @@ class Site:
     def holder(self) -> str | None:
         attachments = self.ec2.describe_volumes(VolumeIds=[self.volume])["Volumes"][0]["Attachments"]
         return attachments[0]["InstanceId"] if attachments else None
+
+    def snapshots(self) -> list[str]:
+        only = [{"Name": "volume-id", "Values": [self.volume]}]
+        return [one["SnapshotId"] for one in self.ec2.describe_snapshots(Filters=only)["Snapshots"]]
 
     def address_on(self) -> str | None:
         return self.ec2.describe_addresses()["Addresses"][0].get("InstanceId")

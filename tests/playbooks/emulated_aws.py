@@ -22,6 +22,7 @@ from typing import Any
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.exceptions import JsonRESTError
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import Instance
 from moto.server import DomainDispatcherApplication, create_backend_app
 from moto.ssm.models import SimpleSystemManagerBackend
 from werkzeug.serving import run_simple
@@ -59,6 +60,7 @@ class Machine:
     give_up: float = 0.0
     version: str = "1.0.0"
     previous: str = ""
+    boots: int = 0
     calls: list[str] = field(default_factory=list)
 
     def instance(self) -> Any:
@@ -150,9 +152,21 @@ class Machine:
             return refused
         wanted = self.previous if words[2] == "--rollback" else words[2]
         if wanted == self.version:
-            answer = {"result": "unchanged", "version": wanted, "previous": self.previous, "slot": "a", "seconds": 0}
+            answer = {
+                "result": "unchanged",
+                "version": wanted,
+                "previous": self.previous,
+                "slot": "a",
+                "seconds": 0,
+            }
         else:
-            answer = {"result": "released", "version": wanted, "previous": self.version, "slot": "b", "seconds": 1.5}
+            answer = {
+                "result": "released",
+                "version": wanted,
+                "previous": self.version,
+                "slot": "b",
+                "seconds": 1.5,
+            }
             self.previous, self.version = self.version, wanted
         return Command(stdout=json.dumps(answer))
 
@@ -164,7 +178,13 @@ class Machine:
     def do_restore(self, words: list[str]) -> Command:
         """Restore."""
         into = words[words.index("--into") + 1] if "--into" in words else "zmanim"
-        answer = {"snapshot_id": "c0ffee00", "database": "zmanim", "into": into, "tables": {"writes": 3}, "rows": 3}
+        answer = {
+            "snapshot_id": "c0ffee00",
+            "database": "zmanim",
+            "into": into,
+            "tables": {"writes": 3},
+            "rows": 3,
+        }
         return Command(stdout=json.dumps({**answer, "seconds": 1.0}))
 
     def _refused(self, fault: str) -> Command | None:
@@ -196,7 +216,10 @@ class Park:
         if instance.state != "running" or broken or instance_id in faults.get("deaf", []):
             self.machines.pop(instance_id, None)
             return None
-        machine = self.machines.setdefault(instance_id, Machine(instance_id, faults))
+        boots = getattr(instance, "boots", 0)
+        machine = self.machines.get(instance_id)
+        if machine is None or machine.boots != boots:
+            machine = self.machines[instance_id] = Machine(instance_id, faults, boots=boots)
         machine.faults = faults
         return machine
 
@@ -206,6 +229,7 @@ class Park:
             machine = self.machine(instance_id)
             if machine is None:
                 return None
+            self.machines = {key: one for key, one in self.machines.items() if ec2().get_instance_by_id(key)}
             command_id = str(uuid.uuid4())
             self.commands[command_id] = machine.run(shlex.split(line), self.machines)
             return command_id
@@ -255,6 +279,13 @@ def install(park: Park) -> None:
             "StandardErrorContent": done.stderr,
         }
 
+    start = Instance.start
+
+    def count_boots(self: Any, *arguments: Any) -> Any:
+        self.boots = getattr(self, "boots", 0) + 1
+        return start(self, *arguments)
+
+    Instance.start = count_boots  # type: ignore[method-assign]
     SimpleSystemManagerBackend.send_command = send_command  # type: ignore[method-assign,assignment]
     SimpleSystemManagerBackend.get_command_invocation = get_command_invocation  # type: ignore[method-assign]
 

@@ -14,6 +14,7 @@ import time
 from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    TRANSIENT_CODES,
     DeclaredResourceError,
     call,
 )
@@ -104,12 +105,13 @@ class RunCommand:
         Raises NotManagedError, CommandTimeoutError after C(deadline) seconds, or RunCommandError.
         """
         started = self._clock()
-        command_id = self._send(instance_id, command, deadline, comment)
+        end = started + deadline
+        command_id = self._send(instance_id, command, deadline, end, interval, comment)
         while True:
             invocation = self._invocation(instance_id, command_id)
             if invocation and invocation.get("Status") not in PENDING:
                 return self._answer(instance_id, command_id, invocation, self._clock() - started)
-            if self._clock() - started + interval > deadline:
+            if self._clock() + interval > end:
                 raise CommandTimeoutError(
                     "{0!r} on {1} had not ended after {2:g} s (SSM command {3}); it may still be running there: "
                     "look with 'zmanimctl status' on the machine, or raise the deadline".format(
@@ -120,7 +122,9 @@ class RunCommand:
                 on_poll()
             self._pause(interval)
 
-    def _send(self, instance_id: str, command: str, deadline: float, comment: str) -> str:
+    def _send(
+        self, instance_id: str, command: str, deadline: float, end: float, interval: float, comment: str
+    ) -> str:
         request: Dict[str, Any] = {
             "InstanceIds": [instance_id],
             "DocumentName": "AWS-RunShellScript",
@@ -129,18 +133,34 @@ class RunCommand:
         }
         if comment:
             request["Comment"] = comment[:100]
-        try:
-            sent = call("send a command to {0}".format(instance_id), self._ssm.send_command, **request)
-        except DeclaredResourceError as error:
-            raise _plain(error, instance_id) from error
-        return str((sent or {})["Command"]["CommandId"])
+        while True:
+            try:
+                sent = call(
+                    "send a command to {0}".format(instance_id),
+                    self._ssm.send_command,
+                    pause=self._short_pause,
+                    **request,
+                )
+                return str((sent or {})["Command"]["CommandId"])
+            except DeclaredResourceError as error:
+                if error.code not in TRANSIENT_CODES or self._clock() + interval > end:
+                    raise _plain(error, instance_id) from error
+                self._pause(interval)
+
+    def _short_pause(self, seconds: float) -> None:
+        """Requests may be waiting: a caller with a deadline is not held for long by one call."""
+        self._pause(min(seconds, 0.5))
 
     def _invocation(self, instance_id: str, command_id: str) -> Optional[Dict[str, Any]]:
+        """Return what SSM knows of a command; None for an answer that a later look may replace."""
         try:
             return call(
                 "read the answer of command {0} on {1}".format(command_id, instance_id),
                 self._ssm.get_command_invocation,
-                missing=("InvocationDoesNotExist",),  # for a moment after SendCommand
+                missing=(
+                    "InvocationDoesNotExist",
+                    *TRANSIENT_CODES,
+                ),  # the first: for a moment after SendCommand
                 CommandId=command_id,
                 InstanceId=instance_id,
             )
@@ -182,7 +202,7 @@ def _plain(error: DeclaredResourceError, instance_id: str) -> RunCommandError:
         "RequestLimitExceeded",
     ):
         return RunCommandError(
-            "SSM kept refusing calls for {0} because of throttling, after several tries with back-off: "
+            "SSM kept refusing calls for {0} because of throttling until the deadline: "
             "run the same command again in a minute ({1})".format(instance_id, error.message)
         )
     return RunCommandError(error.message)

@@ -10,13 +10,17 @@ import time
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
-    call,
+    call as call_aws,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
     pages,
     tag_dict,
     tag_list,
 )
 
 from .phases import SwapError
+
+LONGEST_PAUSE = 0.5  # seconds between two tries of a call that AWS could not answer: requests may be waiting
 
 Found = Dict[str, Any]
 LIVING = ("pending", "running", "stopping", "stopped")
@@ -60,6 +64,13 @@ def launch_request(
     else:
         request["SubnetId"] = swap["subnet_id"]
     return request
+
+
+def call(action: str, method: Callable[..., Any], **arguments: Any) -> Any:
+    """Call EC2, repeating a transient failure after at most half a second."""
+    return call_aws(
+        action, method, pause=lambda seconds: time.sleep(min(seconds, LONGEST_PAUSE)), **arguments
+    )
 
 
 class Cloud:

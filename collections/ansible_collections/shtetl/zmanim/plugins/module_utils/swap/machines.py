@@ -18,6 +18,9 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.run_command import (
 
 from .phases import SwapError
 
+# A standby waits for the volume in the first when it has booted as one, in the second when it became one later.
+BOOT_UNITS = ("zmanim-boot.service", "zmanim-standby.service")
+
 
 class Machines:
     """C(zmanimctl) on one instance or the other.  C(poll) is the pause between two looks at an answer, in seconds."""
@@ -66,7 +69,7 @@ class Machines:
     def halt_boot(self, instance_id: str) -> Dict[str, Any]:
         """Stop a standby from taking the volume, then return its status, {} when it does not answer."""
         try:
-            self._run(instance_id, ["systemctl", "stop", "zmanim-boot.service"], 15.0)
+            self._run(instance_id, ["systemctl", "stop", *BOOT_UNITS], 15.0)
         except RunCommandError:
             return {}
         return self.try_status(instance_id)
