@@ -175,7 +175,8 @@ def text_of(verb: str, answer: Dict[str, Any]) -> str:
 
 def wire(verb: str, settings: Settings) -> Machine:
     """Wire the machine for a verb: boot asks IMDS anew, the others use what it saved."""
-    return machines.from_metadata(settings) if verb == "boot" else machines.from_saved(settings)
+    ways = {"boot": machines.from_metadata, "status": machines.for_status}
+    return ways.get(verb, machines.from_saved)(settings)
 
 
 def main(argv: List[str], wiring: Optional[Callable[[str], Machine]] = None) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable, Dict, List
 
 from zmanimctl.deadline import Deadline
 from zmanimctl.errors import ZmanimError
+from zmanimctl.state import write_atomically
 
 SERVERS = ("a", "b", "relay", "hold")
 
@@ -80,9 +82,14 @@ class Front:
     """Tells HAProxy where requests go."""
 
     def __init__(
-        self, socket_path: str, backend: str, exchange: Callable[[str, str], str] = socket_exchange
+        self,
+        socket_path: str,
+        backend: str,
+        memory: Path,
+        exchange: Callable[[str, str], str] = socket_exchange,
     ) -> None:
-        """Remember the socket and the backend's name."""
+        """``memory`` is HAProxy's server-state-file."""
+        self._memory = memory
         self._socket = socket_path
         self._backend = backend
         self._exchange = exchange
@@ -103,6 +110,11 @@ class Front:
         if answer:
             raise ZmanimError("the front refused a command", found=answer, expected="no answer")
 
+    def _switch(self, target: str) -> None:
+        """Switch, and write down the new state: HAProxy reads it when it is restarted."""
+        self._tell(switch_commands(self._backend, target))
+        write_atomically(self._memory, self._ask("show servers state"))
+
     def servers(self) -> Dict[str, Server]:
         """Return the backend's servers by name."""
         return parse_stat(self._ask("show stat -1 4 -1"), self._backend)
@@ -113,11 +125,11 @@ class Front:
 
     def to_slot(self, slot: str) -> None:
         """Send requests, waiting ones too, to a slot."""
-        self._tell(switch_commands(self._backend, slot))
+        self._switch(slot)
 
     def hold(self) -> None:
         """Let requests wait."""
-        self._tell(switch_commands(self._backend, "hold"))
+        self._switch("hold")
 
     def relay(self, address: str, port: int) -> None:
         """Send requests, waiting ones too, to another machine's front."""
@@ -130,7 +142,7 @@ class Front:
                 found=servers["relay"].address if "relay" in servers else "no server relay",
                 expected=f"{address}:{port}",
             )
-        self._tell(switch_commands(self._backend, "relay"))
+        self._switch("relay")
 
     def sessions(self, slot: str) -> int:
         """Return the requests that a slot is answering now."""

@@ -109,7 +109,9 @@ def wire(settings: Settings, identity: Identity, runner: Optional[Runner] = None
         parameters=ParameterStore(aws, identity.environment),
         cluster=Cluster(runner, systemd, settings),
         redis=Redis(systemd, settings, lambda: redis_password(settings.secrets_dir)),
-        front=Front(settings.haproxy_socket, settings.haproxy_backend),
+        front=Front(
+            settings.haproxy_socket, settings.haproxy_backend, Path(settings.run_dir) / "front.state"
+        ),
         slots=Slots(systemd, settings),
         store=ReleaseStore(settings.api_home),
         record=StateFile(Path(settings.api_home) / "release.json"),
@@ -131,6 +133,13 @@ def from_saved(settings: Settings) -> Machine:
     if not path.exists():
         return from_metadata(settings)
     return wire(settings, identities.load(path))
+
+
+def for_status(settings: Settings) -> Machine:
+    """Wire the machine for looking only: works before boot knew who it was, and asks nobody."""
+    path = identity_file(settings)
+    unknown = Identity("unknown", "", "unknown", "unknown", "unknown", "")
+    return wire(settings, identities.load(path) if path.exists() else unknown)
 
 
 def note_failure(settings: Settings, problem: str) -> None:

@@ -67,7 +67,7 @@ def render(machine: Machine, parameters: Parameters) -> List[str]:
             )
         ),
         Path(settings.redis_config_include): rendering.redis_config(
-            secrets["redis-password"], sizing.redis_memory_mib(memory), settings.redis_data_dir
+            secrets["redis-password"], sizing.redis_memory_mib(memory)
         ),
         settings.secrets_dir / "pgpass": rendering.pgpass(
             settings.postgres_port, secrets["postgres-password"]

@@ -81,14 +81,9 @@ def redis_word(value: str) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def redis_config(password: str, memory_mib: int, data_dir: str) -> str:
+def redis_config(password: str, memory_mib: int) -> str:
     """Return the part of redis.conf that depends on secrets and on the machine."""
-    return (
-        f"{HEADER}requirepass {redis_word(password)}\n"
-        f"dir {data_dir}\n"
-        f"maxmemory {memory_mib}mb\n"
-        "maxmemory-policy allkeys-lru\n"
-    )
+    return f"{HEADER}requirepass {redis_word(password)}\nmaxmemory {memory_mib}mb\n"
 
 
 def pgpass(port: int, password: str) -> str:
@@ -132,17 +127,10 @@ def postgres_config(
     win.
     """
     values = {
-        "listen_addresses": "'127.0.0.1'",
-        "password_encryption": "'scram-sha-256'",
         "random_page_cost": "1.1",
         "effective_io_concurrency": "200",
         "checkpoint_timeout": "'15min'",
         "checkpoint_completion_target": "0.9",
-        "wal_compression": "on",
-        "jit": "off",
-        "log_checkpoints": "on",
-        "log_lock_waits": "on",
-        "log_min_duration_statement": "'1s'",
         "idle_in_transaction_session_timeout": "'5min'",
         "cron.database_name": f"'{database}'",
     }

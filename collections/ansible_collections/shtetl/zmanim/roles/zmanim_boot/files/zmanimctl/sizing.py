@@ -34,7 +34,7 @@ def postgres_sizes(memory_mib: int, cpus: int) -> Dict[str, str]:
         "work_mem": f"{work}MB",
         "maintenance_work_mem": f"{clamp(memory_mib / 16, 64, 2048)}MB",
         "autovacuum_max_workers": str(clamp(cpus, 2, 6)),
-        "max_worker_processes": str(workers + 6),
+        "max_worker_processes": str(workers + 14),
         "max_parallel_workers": str(workers),
         "max_parallel_workers_per_gather": str(clamp(cpus / 2, 0, 4)),
         "max_parallel_maintenance_workers": str(clamp(cpus / 2, 1, 4)),
