@@ -64,7 +64,7 @@ image_id:
 found:
   description: >-
     Identifiers of what exists, empty where it doesn't; vpc_id, subnet_id, security_group_id, volume_id,
-    instance_id, instance_private_ip, public_ip, allocation_id, health_check_id, ami_id.
+    instance_id, instance_private_ip, public_ip, allocation_id, health_check_id, api_domain, distribution_domain, ami_id.
   returned: always
   type: dict
 """
@@ -301,7 +301,9 @@ class SiteGuard:
         address = self._named("describe_addresses", "Addresses", name)
         instance = self._active_instance(name)
         return {
+            "api_domain": self._api_domain(name),
             "allocation_id": address.get("AllocationId", ""),
+            "distribution_domain": self._distribution_domain(name),
             "health_check_id": self._health_check(name),
             "instance_id": instance.get("InstanceId", ""),
             "instance_private_ip": instance.get("PrivateIpAddress", ""),
@@ -323,6 +325,16 @@ class SiteGuard:
             return ""
         groups = call("look for the security group", self.ec2.describe_security_groups, Filters=filters)
         return "".join(str(group["GroupId"]) for group in groups["SecurityGroups"])
+
+    def _api_domain(self, name: str) -> str:
+        gateway = self.module.client("apigatewayv2")
+        apis = call("list the HTTP APIs", gateway.get_apis, MaxResults="500").get("Items", [])
+        return "".join(api["ApiEndpoint"].split("://")[-1] for api in apis if api["Name"] == name)
+
+    def _distribution_domain(self, name: str) -> str:
+        pages = self.module.client("cloudfront").get_paginator("list_distributions").paginate()
+        found = [one for page in pages for one in page["DistributionList"].get("Items", [])]
+        return "".join(str(one["DomainName"]) for one in found if one.get("Comment") == name)
 
     def _health_check(self, name: str) -> str:
         route53 = self.module.client("route53")
