@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.edge import certificates, tokens
-from lab.edge.settings import EdgeSettings
+from lab.edge.settings import MIRROR, EdgeSettings
+from lab.standins import build_mirror
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ALIASES = ("zmanim.lab.test", "*.lab.test", "*.zmanim.lab.test", "*.cloudfront.net")
@@ -131,6 +132,7 @@ def start(
     viewer_tls: str = "127.0.10.1:443",
     gateway: str = "127.0.10.2:80",
     issuer: str = "169.254.169.1:4568",
+    mirror: str = "169.254.169.1:4567",
     region: str = "eu-west-1",
     account: str = "123456789012",
     aws_endpoint_url: str | None = None,
@@ -140,8 +142,9 @@ def start(
     """Start the edge process and return when it answers.
 
     `state_dir` (build/lab) receives ca.pem, edge/ and edge.log.  `aws_endpoint_url` is where access logs are
-    delivered (the lab's one endpoint); the emulator itself when None.  An empty `issuer` leaves the token
-    issuer out.  `threads` bounds the requests that may be held at the same time.  Raises EdgeError.
+    delivered (the lab's one endpoint); the emulator itself when None.  `mirror` serves the files below
+    mirror/, where the stand-ins' packages are built first.  An empty `issuer` or `mirror` is left out.
+    `threads` bounds the requests that may be held at the same time.  Raises EdgeError and StandinError.
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     scratch = state_dir / "edge" / "tmp"
@@ -149,12 +152,14 @@ def start(
     scratch.mkdir(parents=True)
     files = certificates.issue(aliases, state_dir)
     tokens.create_key(state_dir)
+    build_mirror(state_dir / MIRROR)
     settings = EdgeSettings(
         api=api,
         viewer=viewer,
         viewer_tls=viewer_tls,
         gateway=gateway,
         issuer=issuer,
+        mirror=mirror,
         state_dir=str(state_dir),
         certificate=str(files.certificate),
         key=str(files.key),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from ministack.core.responses import set_request_account_id, set_request_region
 from ministack.services import cloudfront
 
 from lab.edge import tokens
-from lab.edge.settings import EdgeSettings
+from lab.edge.settings import MIRROR, EdgeSettings
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -72,7 +73,7 @@ def find_distribution(host: str) -> dict[str, Any] | None:
 
 
 class Listeners:
-    """Dispatches each request to CloudFront, API Gateway, the token issuer or the AWS API."""
+    """Dispatches each request to CloudFront, API Gateway, the token issuer, the mirror or the AWS API."""
 
     def __init__(self, settings: EdgeSettings) -> None:
         self.settings = settings
@@ -87,6 +88,7 @@ class Listeners:
             settings.viewer_tls: self._viewer,
             settings.gateway: self._gateway,
             settings.issuer: self._issuer,
+            settings.mirror: self._mirror,
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -142,6 +144,17 @@ class Listeners:
         if document is None:
             return 404, dict(DOCUMENT), b'{"message": "not found"}'
         return 200, dict(DOCUMENT), document
+
+    async def _mirror(self, request: Request) -> Response:
+        if request.method not in ("GET", "HEAD"):
+            return _plain(405, "the mirror is read only")
+        root = (Path(self.settings.state_dir) / MIRROR).resolve()
+        path = (root / request.path.lstrip("/")).resolve()
+        if not path.is_relative_to(root) or not path.is_file():
+            return _plain(404, f"the mirror has no {request.path}")
+        content = await asyncio.to_thread(path.read_bytes)
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(len(content))}
+        return 200, headers, b"" if request.method == "HEAD" else content
 
 
 async def execute_api(

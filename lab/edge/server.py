@@ -21,7 +21,7 @@ from lab.edge.settings import EdgeSettings
 def _listeners(settings: EdgeSettings) -> Config:
     config = Config()
     config.bind = [settings.viewer_tls]
-    plain = [settings.api, settings.viewer, settings.gateway, settings.issuer]
+    plain = [settings.api, settings.viewer, settings.gateway, settings.issuer, settings.mirror]
     config.insecure_bind = [address for address in plain if address]
     config.certfile = settings.certificate
     config.keyfile = settings.key

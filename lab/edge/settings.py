@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+MIRROR = "mirror"
+"""Directory of the mirror's files, below the state directory."""
+
 
 @dataclass(frozen=True)
 class EdgeSettings:
@@ -16,6 +19,7 @@ class EdgeSettings:
     viewer_tls: str
     gateway: str
     issuer: str
+    mirror: str
     state_dir: str
     certificate: str
     key: str

@@ -40,6 +40,7 @@ CREDENTIALS = {
 VIEWER = "127.0.20.1"
 GATEWAY = "127.0.20.2"
 ISSUER = "127.0.20.3:4568"
+MIRROR = "127.0.20.3:4567"
 ORIGIN = "127.77.200.1:8080"
 VERIFY_KEY = "planted-origin-key"
 MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
@@ -54,6 +55,7 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         viewer_tls=f"{VIEWER}:443",
         gateway=f"{GATEWAY}:80",
         issuer=ISSUER,
+        mirror=MIRROR,
     )
     yield running
     running.stop()
