@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from lab import devices, images, machines, network
+from lab import devices, images, kernel_settings, machines, network
 from lab.paths import NETNS_PREFIX, NFT_TABLE, PID_FILE, STATE, VOLUMES
 from lab.process import attempt
 
@@ -24,7 +24,8 @@ def leftovers() -> list[str]:
 
 
 def clean() -> None:
-    """Remove all of it."""
+    """Remove all of it, and put the kernel's settings back."""
+    kernel_settings.restore()
     for _, find, remove in _KINDS:
         for name in find():
             remove(name)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
-from lab import cleanup, control, moto_settings, preflight
+from lab import cleanup, control, kernel_settings, moto_settings, preflight
 from lab.errors import LabError
 from lab.faults import FAULTS
 from lab.images import BASES, base_image
@@ -114,6 +114,7 @@ def _serve(profile: str) -> int:
     with _locked():
         PID_FILE.unlink(missing_ok=True)
         cleanup.clean()
+        kernel_settings.remember()
         EVENTS_FILE.unlink(missing_ok=True)
         PID_FILE.write_text(str(os.getpid()))
         moto_settings.apply()

@@ -132,8 +132,11 @@ class Lab:
         return "controller" if access_key == CONTROLLER_KEY else self.metadata.caller(access_key)
 
     def _before(self, call: gateway.Call) -> None:
-        if call.service == "ec2" and call.action == "DetachVolume" and call.parameters.get("Force") == "true":
+        """Note what moto's models are not told."""
+        if call.parameters.get("Force") == "true" and call.action == "DetachVolume":
             self.volumes.force_detach(call.parameters.get("VolumeId", ""))
+        if call.parameters.get("Encrypted") == "true" and call.action == "CopyImage":
+            self.images.encrypt_copy(call.parameters.get("SourceImageId", ""))
 
     def _after(self, call: gateway.Call) -> None:
         if call.service == "ec2":

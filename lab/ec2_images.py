@@ -30,10 +30,12 @@ class Images:
         self._events = events
         self._workers = workers
         self._podman: dict[str, str] = {}
+        self._encrypts: dict[str, bool] = {}
 
     def install(self) -> None:
         """Register the base AMIs and take over CreateImage and DeregisterImage."""
         wrap(AmiBackend, "create_image", self._create)
+        wrap(AmiBackend, "copy_image", self._copy)
         wrap(AmiBackend, "deregister_image", self._deregister)
         Ami.block_device_mappings = property(_block_devices)  # type: ignore[method-assign,assignment]
         for base in images.BASES.values():
@@ -101,6 +103,7 @@ class Images:
             if spec["ResourceType"] == "snapshot":
                 ami.ebs_snapshot.add_tags({tag["Key"]: tag["Value"] for tag in spec["Tags"]})
         ami.ebs_snapshot.status = "pending"
+        ami.ebs_snapshot.encrypted = _root_is_encrypted(backend, instance_id)
         self._workers.submit(instance_id, lambda: self._commit(instance_id, ami))
         return ami
 
@@ -115,6 +118,22 @@ class Images:
         ami.ebs_snapshot.status = "completed"
         ami.state = "available"
         self._events.act(ami.id, "committed", source=instance_id)
+
+    def _copy(self, original: Any, backend: Any, source_image_id: str, *args: Any, **kwargs: Any) -> Ami:
+        source = self.podman_image(source_image_id)
+        ami: Ami = original(backend, source_image_id, *args, **kwargs)
+        before = backend.amis[source_image_id]
+        ami.root_device_type, ami.root_device_name = "ebs", before.root_device_name
+        ami.hypervisor = before.hypervisor
+        ami.ebs_snapshot.encrypted = before.ebs_snapshot.encrypted or self._encrypts.pop(
+            source_image_id, False
+        )
+        self._podman[ami.id] = images.tag(source, ami.id)
+        return ami
+
+    def encrypt_copy(self, source_image_id: str) -> None:
+        """The next copy of this AMI is encrypted (CopyImage's Encrypted=true, which moto drops)."""
+        self._encrypts[source_image_id] = True
 
     def _deregister(self, original: Any, backend: Any, ami_id: str) -> None:
         original(backend, ami_id)
@@ -132,7 +151,13 @@ def _block_devices(ami: Ami) -> list[dict[str, Any]]:
                 "VolumeSize": ROOT_GIB,
                 "DeleteOnTermination": True,
                 "VolumeType": "gp3",
-                "Encrypted": False,
+                "Encrypted": bool(ami.ebs_snapshot.encrypted),
             },
         }
     ]
+
+
+def _root_is_encrypted(backend: Any, instance_id: str) -> bool:
+    instance = backend.get_instance(instance_id)
+    block = instance.block_device_mapping.get(instance.root_device_name)
+    return bool(block and backend.get_volume(block.volume_id).encrypted)

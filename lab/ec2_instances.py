@@ -7,13 +7,16 @@ import copy
 import threading
 from typing import Any
 
+from moto.core.types import Base64EncodedString
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models.instances import Instance, InstanceBackend, InstanceState, Reservation, StateReason
+from moto.ec2.responses.general import General
 
 from lab import machines, network
 from lab.ec2_addresses import Addresses
 from lab.ec2_images import ROOT_GIB, Images
 from lab.ec2_volumes import Volumes
+from lab.errors import LabError
 from lab.events import Events
 from lab.faults import Faults
 from lab.jobs import Workers
@@ -22,6 +25,9 @@ from lab.patching import wrap
 from lab.profile import Profile
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+CONSOLE_KEPT = 64 * 1024
+REACHABLE = 60.0
+"""Seconds after which an instance whose systemd has not finished starting counts as impaired."""
 EMERGENCY = ("/sbin/init", "systemd.unit=emergency.target")
 
 
@@ -58,6 +64,8 @@ class Instances:
         wrap(Instance, "stop", self._stop)
         wrap(Instance, "reboot", self._reboot)
         wrap(Instance, "terminate", self._terminate)
+        wrap(General, "get_console_output", _console_output)
+        Instance.instance_status = property(_status_check)  # type: ignore[method-assign,assignment]
 
     def by_address(self, private: str) -> Instance | None:
         """The instance that speaks from this private address."""
@@ -143,8 +151,17 @@ class Instances:
             self._intended.discard(instance.id)
         machine.watch(lambda: self._went_off(instance))
         _enter(instance, "running")
+        threading.Thread(target=self._check, args=(instance, machine), daemon=True).start()
         self._addresses.sync()
         self._events.act(instance.id, "running", address=str(instance.private_ip))
+
+    def _check(self, instance: Instance, machine: Machine) -> None:
+        """EC2's reachability check: impaired when the operating system does not come up."""
+        instance.impaired = False  # type: ignore[attr-defined]
+        try:
+            instance.impaired = machine.wait_booted(REACHABLE) == "maintenance"  # type: ignore[attr-defined]
+        except LabError:
+            instance.impaired = instance.state == "running"  # type: ignore[attr-defined]
 
     def _went_off(self, instance: Instance) -> None:
         with self._lock:
@@ -233,6 +250,9 @@ class Instances:
             machine.stop(grace=15)
         self._dismantle(instance)
         original(instance)
+        for address in self._backend.addresses:
+            if address.instance is instance:
+                self._backend.disassociate_address(association_id=address.association_id)
         self._addresses.sync()
         self._events.act(instance.id, "terminated")
 
@@ -245,6 +265,23 @@ class Instances:
 def _enter(instance: Instance, state: str) -> None:
     instance._state.name = state
     instance._state.code = CODES[state]
+
+
+def _status_check(instance: Instance) -> dict[str, Any]:
+    if instance.state != "running":
+        return {"Status": "not-applicable"}
+    impaired = getattr(instance, "impaired", False)
+    return {
+        "Details": [{"Name": "reachability", "Status": "failed" if impaired else "passed"}],
+        "Status": "impaired" if impaired else "ok",
+    }
+
+
+def _console_output(original: Any, response: Any) -> Any:
+    answer = original(response)
+    text = Machine(answer.result["InstanceId"]).console()[-CONSOLE_KEPT:]
+    answer.result["Output"] = Base64EncodedString.from_raw_string(text)
+    return answer
 
 
 def _require(instance: Instance, state: str, verb: str) -> None:

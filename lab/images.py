@@ -17,7 +17,7 @@ from lab.errors import LabError
 from lab.paths import BASE_PREFIX, CACHE, IMAGE_PREFIX, LABEL
 from lab.process import attempt, run
 
-RECIPE = 3
+RECIPE = 4
 """Raise it when what a base image contains changes: an older cached image is then built anew."""
 
 PACKAGES = (
@@ -62,6 +62,7 @@ growpart: {mode: 'off'}
 resize_rootfs: false
 preserve_hostname: true
 manage_etc_hosts: false
+locale: false
 apt: {preserve_sources_list: true}
 """
 
@@ -192,6 +193,13 @@ def commit(container: str, ami_id: str) -> str:
         timeout=600,
     )  # fmt: skip
     return image
+
+
+def tag(image: str, ami_id: str) -> str:
+    """Give an image a second name, for a copy of its AMI."""
+    name = f"{IMAGE_PREFIX}{ami_id}:latest"
+    run("podman", "tag", image, name)
+    return name
 
 
 def remove(image: str) -> None:
