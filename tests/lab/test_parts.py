@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's small parts that need no machine: faults, profiles, volume files, udev records, settings, jobs."""
+"""The parts of the lab that need no machine: faults, profiles, volume files, udev records, jobs..."""
 
 from __future__ import annotations
 
