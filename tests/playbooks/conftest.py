@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An environment as site.yml leaves it, in an emulated AWS without machines, and a way to run playbooks against it."""
+"""An environment as site.yml leaves it, in an emulated AWS without machines, and a way to run
+playbooks against it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Played:
 
 
 class Site:
-    """The environment ``test``: one machine that serves, a volume, an address, a template, buckets and pointers."""
+    """The environment ``test``: one machine that serves, a volume, an address, a template, buckets
+    and pointers.
+    """
 
     def __init__(self, endpoint: str, health_port: int, faults_file: Path) -> None:
         self.endpoint = endpoint

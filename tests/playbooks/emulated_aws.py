@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """moto as a server whose instances answer SSM commands as zmanimctl would: no machine, only its phases.
 
-``python -m tests.playbooks.emulated_aws PORT HEALTH_PORT FAULTS_FILE`` serves until it is killed.  FAULTS_FILE is a
-JSON object that a test rewrites at will; see Machine for the names.  Moving a volume is what makes a machine serve,
+``python -m tests.playbooks.emulated_aws PORT HEALTH_PORT FAULTS_FILE`` serves until it is killed.
+  FAULTS_FILE is a
+JSON object that a test rewrites at will; see Machine for the names.  Moving a volume is what makes a
+  machine serve,
 so a swap that moves it wrongly is seen.
 """
 

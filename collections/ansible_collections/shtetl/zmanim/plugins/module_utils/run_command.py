@@ -113,7 +113,8 @@ class RunCommand:
                 return self._answer(instance_id, command_id, invocation, self._clock() - started)
             if self._clock() + interval > end:
                 raise CommandTimeoutError(
-                    "{0!r} on {1} had not ended after {2:g} s (SSM command {3}); it may still be running there: "
+                    "{0!r} on {1} had not ended after {2:g} s (SSM command {3}); it may still "
+                    "be running there: "
                     "look with 'zmanimctl status' on the machine, or raise the deadline".format(
                         command, instance_id, deadline, command_id
                     )

@@ -10,8 +10,10 @@ module: operation_lock
 version_added: 0.1.0
 short_description: Admit one operation at a time on an environment
 description:
-  - Takes or gives up the lock in the SSM parameter C(/zmanim/<env>/lock), the same one that M(shtetl.zmanim.swap) takes.
-  - A lock whose owner is dead is taken over. On the owner's own machine that is known at once, from elsewhere after
+  - Takes or gives up the lock in the SSM parameter C(/zmanim/<env>/lock), the same one that
+    M(shtetl.zmanim.swap) takes.
+  - A lock whose owner is dead is taken over. On the owner's own machine that is known at once, from
+    elsewhere after
     the owner's lease has passed without a sign of life.
 options:
   env:
@@ -66,6 +68,7 @@ run_id:
 """
 
 import uuid
+from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
@@ -73,7 +76,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.swap.parameters impo
 from ansible_collections.shtetl.zmanim.plugins.module_utils.swap.phases import SwapError
 
 
-def options():
+def options() -> Dict[str, Any]:
     return {
         "env": {"type": "str", "required": True},
         "operation": {"type": "str", "required": True},
@@ -83,7 +86,7 @@ def options():
     }
 
 
-def keep(module, run_id):
+def keep(module: Any, run_id: str) -> bool:
     params = module.params
     lock = EnvironmentLock(module.client("ssm"), params["env"], this_owner())
     if params["state"] == "absent":
@@ -98,7 +101,7 @@ def keep(module, run_id):
     return True
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec=options(), supports_check_mode=True, required_if=[("state", "absent", ["run_id"])]
     )

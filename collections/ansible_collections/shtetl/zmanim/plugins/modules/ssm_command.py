@@ -101,6 +101,8 @@ seconds:
   returned: when the command was sent
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.run_command import (
     RunCommand,
@@ -109,7 +111,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.run_command import (
 )
 
 
-def options():
+def options() -> Dict[str, Any]:
     return {
         "instance_id": {"type": "str", "required": True},
         "argv": {"type": "list", "elements": "str", "required": True},
@@ -121,7 +123,7 @@ def options():
     }
 
 
-def run(module):
+def run(module: Any) -> None:
     params = module.params
     command = shell_line(params["argv"])
     if module.check_mode and not params["read_only"]:
@@ -156,7 +158,7 @@ def run(module):
     module.exit_json(changed=not params["read_only"], **facts)
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=options(), supports_check_mode=True)
     try:
         run(module)

@@ -11,10 +11,12 @@ version_added: 0.1.0
 short_description: Put a new instance under the same data, or the old one back
 description:
   - One step of a swap in volume mode. The playbooks C(swap.yml) and C(rollback.yml) take the steps in order.
-  - The state is kept in the SSM parameter C(/zmanim/<env>/swap) and written before every transition, so that a later
+  - The state is kept in the SSM parameter C(/zmanim/<env>/swap) and written before every transition, so
+    that a later
     run, from any machine, finishes or rolls back what a killed one left.
   - The parameter C(/zmanim/<env>/lock) admits one run at a time.
-  - The data volume is detached only after the instance that has it has reported that it is unmounted, and never
+  - The data volume is detached only after the instance that has it has reported that it is unmounted, and
+    never
     by force.
 options:
   step:
@@ -36,7 +38,8 @@ options:
     type: str
     required: true
   run_id:
-    description: The run that the step belongs to, as returned by O(step=recover). Required by every step after it.
+    description: The run that the step belongs to, as returned by O(step=recover). Required by every step
+      after it.
     type: str
     default: ""
   ami_id:
@@ -46,7 +49,8 @@ options:
   direction:
     description:
       - C(swap) launches O(ami_id).
-      - C(rollback) starts the instance that the last swap kept, or launches the AMI that C(ami-previous) names.
+      - C(rollback) starts the instance that the last swap kept, or launches the AMI that C(ami-previous)
+        names.
     type: str
     default: swap
     choices: [swap, rollback]
@@ -64,7 +68,8 @@ options:
     type: str
     default: /dev/sdf
   handover_deadline:
-    description: Seconds from the first request held to the new instance serving; past it everything goes back.
+    description: Seconds from the first request held to the new instance serving; past it everything goes
+      back.
     type: int
     default: 20
   standby_deadline:
@@ -154,12 +159,20 @@ outcome:
   type: str
   returned: O(step=rollback)
 active:
-  description: The instance that has the data volume, with C(instance_id), C(ami_id), C(private_ip), C(architecture).
+  description: The instance that has the data volume, with C(instance_id), C(ami_id), C(private_ip),
+    C(architecture).
   type: dict
   returned: O(step=status)
 """
 
 import uuid
+from typing import Any, Dict, Mapping, Optional
+
+try:
+    import botocore.session
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+except ImportError:  # AnsibleAWSModule reports the missing library
+    NoCredentialsError = PartialCredentialsError = Exception  # type: ignore[misc, assignment]
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
@@ -181,7 +194,7 @@ STEPS = ("recover", "plan", "launch", "standby", "handover", "flip", "keep", "ro
 IN_CHECK_MODE = ("recover", "plan", "status")
 
 
-def options():
+def options() -> Dict[str, Any]:
     return {
         "step": {"type": "str", "required": True, "choices": list(STEPS)},
         "env": {"type": "str", "required": True},
@@ -204,7 +217,7 @@ def options():
     }
 
 
-def settings(params):
+def settings(params: Mapping[str, Any]) -> Settings:
     return Settings(
         ami_id=params["ami_id"],
         direction=params["direction"],
@@ -222,15 +235,15 @@ def settings(params):
     )
 
 
-def pointers(ssm, environment):
-    def path(name):
+def pointers(ssm: Any, environment: str) -> Pointers:
+    def path(name: str) -> str:
         return f"/zmanim/{environment}/{name}"
 
-    def read(name):
+    def read(name: str) -> str:
         found = call(f"read {path(name)}", ssm.get_parameter, missing=("ParameterNotFound",), Name=path(name))
         return found["Parameter"]["Value"] if found else ""
 
-    def write(name, value):
+    def write(name: str, value: str) -> None:
         call(
             f"write {path(name)}",
             ssm.put_parameter,
@@ -243,7 +256,7 @@ def pointers(ssm, environment):
     return Pointers(read, write)
 
 
-def actors(module):
+def actors(module: Any) -> Actors:
     environment = module.params["env"]
     ssm = module.client("ssm")
     return Actors(
@@ -255,16 +268,36 @@ def actors(module):
     )
 
 
-def take(module, run_id):
+def require_region(region: Optional[str]) -> None:
+    session = botocore.session.get_session()
+    partitions = session.get_available_partitions()
+    known = {name for part in partitions for name in session.get_available_regions("ec2", part)}
+    if region not in known:
+        raise SwapError(
+            f"region {region!r} is none that boto3 knows: set zmanim_region to one such as eu-west-1; "
+            "nothing was touched"
+        )
+
+
+def plain(error: Exception) -> str:
+    """Return an error's text, with the remedy where credentials are what is missing."""
+    if isinstance(error.__cause__, (NoCredentialsError, PartialCredentialsError)):
+        return f"{error}: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    return str(error)
+
+
+def take(module: Any, run_id: str) -> Dict[str, Any]:
     params = module.params
     step = params["step"]
     if params["mode"] == "replica":
         raise SwapError(
-            "swap mode replica is not available in this release: only mode volume is, which keeps the PostgreSQL "
+            "swap mode replica is not available in this release: only mode volume is, which "
+            "keeps the PostgreSQL "
             "major version; nothing was touched"
         )
     if step not in ("recover", "status") and not params["run_id"] and not module.check_mode:
         raise SwapError(f"step {step} needs the run_id that step recover returned")
+    require_region(module.region)
     if module.check_mode and step not in IN_CHECK_MODE:
         return {"changed": True, "msg": f"step {step} is not taken in check mode"}
     swap = Swap(actors(module), settings(params), run_id, module.check_mode)
@@ -273,13 +306,13 @@ def take(module, run_id):
     return getattr(swap, step)()
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=options(), supports_check_mode=True)
     run_id = module.params["run_id"] or uuid.uuid4().hex[:12]
     try:
         result = take(module, run_id)
     except (SwapError, RunCommandError, DeclaredResourceError) as error:
-        module.fail_json(msg=f"swap, step {module.params['step']}: {error}", run_id=run_id)
+        module.fail_json(msg=f"swap, step {module.params['step']}: {plain(error)}", run_id=run_id)
     else:
         module.exit_json(**result)
 

@@ -43,7 +43,8 @@ def launch_request(
     """Return the RunInstances request for green: the launch template with another AMI, in blue's subnet.
 
     C(template) is LaunchTemplateData.  EC2 refuses SubnetId beside network interfaces, so it goes where the
-    template has them.  C(swap) gives C(template_name), C(template_version), C(to_ami), C(subnet_id), C(swap_id).
+    template has them.  C(swap) gives C(template_name), C(template_version), C(to_ami), C(subnet_id) and
+    C(swap_id).
     """
     request: Dict[str, Any] = {
         "LaunchTemplate": {"LaunchTemplateName": swap["template_name"], "Version": swap["template_version"]},
@@ -74,7 +75,9 @@ def call(action: str, method: Callable[..., Any], **arguments: Any) -> Any:
 
 
 class Cloud:
-    """EC2 as a swap sees it.  C(ec2) is a boto3 client; C(on_poll) is called in every wait (it renews the lock)."""
+    """EC2 as a swap sees it.  C(ec2) is a boto3 client; C(on_poll) is called in every wait (it renews
+    the lock).
+    """
 
     def __init__(
         self,
@@ -135,7 +138,9 @@ class Cloud:
         return groups[0]["Instances"][0] if groups else None
 
     def template(self) -> Found:
-        """Return the launch template's default version: {"version", "data"}.  Raises SwapError when there is none."""
+        """Return the launch template's default version: {"version", "data"}.  Raises SwapError when
+        there is none.
+        """
         page = call(
             "read launch template {0}".format(self.name),
             self._ec2.describe_launch_template_versions,
@@ -246,7 +251,9 @@ class Cloud:
         return (page or {})["Volumes"][0]
 
     def attachment(self, volume_id: str) -> Tuple[Optional[str], str]:
-        """Return a volume's instance and the attachment's state (attaching, attached, detaching, busy), (None, "") when free."""
+        """Return a volume's instance and the attachment's state (attaching, attached, detaching,
+        busy), (None, "") when free.
+        """
         for one in self.volume(volume_id).get("Attachments") or []:
             if one.get("State") != "detached":
                 return str(one["InstanceId"]), str(one.get("State"))
@@ -257,7 +264,9 @@ class Cloud:
         return self.attachment(volume_id)[0]
 
     def detach(self, volume_id: str, instance_id: str, deadline: float) -> None:
-        """Detach and wait until the volume is free.  Never by force.  Raises SwapError past C(deadline) seconds."""
+        """Detach and wait until the volume is free.  Never by force.  Raises SwapError past
+        C(deadline) seconds.
+        """
         call(
             "detach {0} from {1}".format(volume_id, instance_id),
             self._ec2.detach_volume,

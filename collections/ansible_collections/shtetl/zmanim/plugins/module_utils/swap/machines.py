@@ -18,12 +18,14 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.run_command import (
 
 from .phases import SwapError
 
-# A standby waits for the volume in the first when it has booted as one, in the second when it became one later.
+# The unit in which a standby waits for the volume: the first when it booted as one, else the second.
 BOOT_UNITS = ("zmanim-boot.service", "zmanim-standby.service")
 
 
 class Machines:
-    """C(zmanimctl) on one instance or the other.  C(poll) is the pause between two looks at an answer, in seconds."""
+    """C(zmanimctl) on one instance or the other.  C(poll) is the pause between two looks at an
+    answer, in seconds.
+    """
 
     def __init__(self, commands: RunCommand, poll: float = 0.25) -> None:
         self._commands = commands

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The state of a swap and the lock of an environment, each in one SSM parameter.
 
-The state is written before every transition and its Version is checked, so two runs can never both believe that
+The state is written before every transition and its Version is checked, so two runs can never both believe
+  that
 they wrote last.  The lock is a parameter that only one run can create; its owner renews it, and it is taken
 over only when the owner is known to be dead or has not renewed it for its lease.
 """
@@ -26,6 +27,8 @@ from .phases import SwapError
 State = Dict[str, Any]
 Clock = Callable[[], float]
 FORMAT = 1
+# Seconds that a handover may take to end, or to undo itself, after its playbook was killed
+ORPHAN_DEADLINE = 60.0
 
 
 class Stored(NamedTuple):
@@ -64,7 +67,8 @@ class JsonParameter:
             document = None
         if not isinstance(document, dict):
             raise SwapError(
-                "parameter {0} holds no JSON object (found {1!r}): look at which instance has the data volume, "
+                "parameter {0} holds no JSON object (found {1!r}): look at which instance has "
+                "the data volume, "
                 "and delete the parameter when no swap is going on".format(self.name, text[:60])
             )
         return Stored(document, int(found["Parameter"]["Version"]))
@@ -82,7 +86,8 @@ class JsonParameter:
     def replace(self, document: State, version: int) -> int:
         """Write C(document) over version C(version) and return the new version.
 
-        SSM cannot refuse a write by version, but it numbers them: a gap tells that somebody else wrote between.
+        SSM cannot refuse a write by version, but it numbers them: a gap tells that somebody else wrote
+          between.
         """
         if version == 0:
             if not self.create(document):
@@ -128,11 +133,14 @@ class StateParameter:
         self._version = 0
 
     def load(self) -> State:
-        """Return the stored state, {} when there was never a swap.  Raises SwapError for an unknown format."""
+        """Return the stored state, {} when there was never a swap.  Raises SwapError for an unknown
+        format.
+        """
         document, self._version = self._parameter.read()
         if document and document.get("version") != FORMAT:
             raise SwapError(
-                "parameter {0} has format {1}, this release of the collection reads format {2}: use the release that "
+                "parameter {0} has format {1}, this release of the collection reads format {2}: "
+                "use the release that "
                 "wrote it".format(self._parameter.name, document.get("version"), FORMAT)
             )
         return document or {}
@@ -192,6 +200,21 @@ def owner_lives(owner: Owner, here: Owner) -> Optional[bool]:
     return _process_facts(owner.process)[2] == owner.process_start
 
 
+def this_step(here: Owner) -> Owner:
+    """Return this very process: a step outlives its playbook when only the playbook is killed."""
+    return here._replace(process=os.getpid(), process_start=_process_facts(os.getpid())[2])
+
+
+def _owner_in(document: State, key: str) -> Owner:
+    found = document.get(key) or {}
+    return Owner(
+        str(found.get("host", "")),
+        str(found.get("boot", "")),
+        int(found.get("process", 0)),
+        int(found.get("process_start", 0)),
+    )
+
+
 class EnvironmentLock:
     """At most one operation at a time on an environment: C(/zmanim/<env>/lock)."""
 
@@ -226,7 +249,9 @@ class EnvironmentLock:
         raise self._refusal(self.holder())
 
     def renew(self, run: str, every: float = 5.0) -> None:
-        """Tell the others that C(run) lives, at most once in C(every) seconds; raises SwapError when the lock is lost."""
+        """Tell the others that C(run) lives, at most once in C(every) seconds; raises SwapError when
+        the lock is lost.
+        """
         if self._clock() - self._renewed < every:
             return
         self.confirm(run)
@@ -242,9 +267,14 @@ class EnvironmentLock:
                     self._parameter.name, holder
                 )
             )
-        document["renewed_at"] = timestamp()
+        document.update(renewed_at=timestamp(), step=dict(this_step(self._here)._asdict()))
         self._parameter.replace(document, version)
         self._renewed = self._clock()
+
+    def require_playbook(self) -> None:
+        """Raise SwapError when the playbook that took this step was killed: a wait has no use any more."""
+        if self._here.process and not owner_lives(self._here, self._here):
+            raise SwapError("the playbook that took this step was killed: run swap.yml again")
 
     def drop(self, run: str) -> None:
         """Give the lock up, if C(run) holds it."""
@@ -254,7 +284,7 @@ class EnvironmentLock:
     def refuse_if_held(self) -> None:
         """Raise SwapError when a run that is not known to be dead holds the lock (for check mode)."""
         document = self.holder()
-        if document and self._lives(document) is not False:
+        if document and owner_lives(_owner_in(document, "owner"), self._here) is not False:
             raise self._refusal(document)
 
     def _evict(self) -> None:
@@ -262,13 +292,13 @@ class EnvironmentLock:
         document, version = self._parameter.read()
         if document is None:
             return
-        lives = self._lives(document)
+        lives = owner_lives(_owner_in(document, "owner"), self._here)
         if lives is None:
             lives = self._renews(version, float(document.get("lease", 30)))
-        if lives:
+        if lives or self._step_goes_on(document):
             raise self._refusal(document)
         again = self._parameter.read()
-        if again.version == version and (again.document or {}).get("run") == document.get("run"):
+        if (again.document or {}).get("run") == document.get("run"):
             self._parameter.delete()
 
     def _renews(self, version: int, lease: float) -> bool:
@@ -280,17 +310,14 @@ class EnvironmentLock:
                 return True
         return False
 
-    def _lives(self, document: State) -> Optional[bool]:
-        owner = document.get("owner") or {}
-        return owner_lives(
-            Owner(
-                str(owner.get("host", "")),
-                str(owner.get("boot", "")),
-                int(owner.get("process", 0)),
-                int(owner.get("process_start", 0)),
-            ),
-            self._here,
-        )
+    def _step_goes_on(self, document: State) -> bool:
+        """Wait for the step that a killed playbook left behind; True when it has not ended in time."""
+        end = self._clock() + ORPHAN_DEADLINE
+        while owner_lives(_owner_in(document, "step"), self._here):
+            if self._clock() > end:
+                return True
+            self._pause(0.5)
+        return False
 
     def _document(self, operation: str, run: str, lease: float) -> State:
         return {
@@ -298,6 +325,7 @@ class EnvironmentLock:
             "run": run,
             "lease": lease,
             "owner": dict(self._here._asdict()),
+            "step": dict(this_step(self._here)._asdict()),
             "taken_at": timestamp(),
             "renewed_at": timestamp(),
         }

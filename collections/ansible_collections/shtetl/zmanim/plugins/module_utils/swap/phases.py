@@ -118,7 +118,8 @@ def require_phase(step: str, phase: Optional[str]) -> None:
     wanted = STEP_NEEDS[step]
     if phase not in wanted:
         raise SwapError(
-            "step {0} needs a swap in phase {1}, found {2}: run swap.yml, which takes the steps in order".format(
+            "step {0} needs a swap in phase {1}, found {2}: "
+            "run swap.yml, which takes the steps in order".format(
                 step, " or ".join(wanted), phase or "no swap at all"
             )
         )
@@ -187,7 +188,8 @@ def snapshot_problems(snapshot: Optional[Mapping[str, Any]], volume_id: str) -> 
 def may_detach(elapsed: float, deadline: float) -> bool:
     """Say whether there is time left to start moving the volume (seconds since blue was told to let go).
 
-    Blue takes the volume back by itself at the deadline.  A detach that starts in the last third could meet it
+    Blue takes the volume back by itself at the deadline.  A detach that starts in the last third could
+      meet it
     mounting again, so from then on the volume stays where it is.
     """
     return elapsed <= deadline * 2 / 3
@@ -196,7 +198,8 @@ def may_detach(elapsed: float, deadline: float) -> bool:
 def image_problems(image: Optional[Mapping[str, Any]], image_id: str, wanted: Mapping[str, Any]) -> List[str]:
     """Return why C(image_id) (DescribeImages, None when not found) cannot replace the running image.
 
-    C(wanted): C(postgres_major) on the volume, C(architecture) and C(ami_id) of the running instance, C(force).
+    C(wanted): C(postgres_major) on the volume, C(architecture) and C(ami_id) of the running instance,
+    C(force).
     """
     if image is None:
         return [
@@ -231,7 +234,8 @@ def _major_problems(image_id: str, found: Optional[str], wanted: Any) -> List[st
         ]
     if wanted is not None and str(wanted) != found:
         return [
-            "AMI {0} carries PostgreSQL {1}, the data volume holds PostgreSQL {2}: a volume swap cannot change "
+            "AMI {0} carries PostgreSQL {1}, the data volume holds PostgreSQL {2}: a volume "
+            "swap cannot change "
             "the major version; that is what replica mode is for (not available yet)".format(
                 image_id, found, wanted
             )

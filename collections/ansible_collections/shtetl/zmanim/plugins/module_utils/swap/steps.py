@@ -46,7 +46,9 @@ class Settings(NamedTuple):
 
 
 class Pointers(NamedTuple):
-    """Access to the AMI pointers: C(read(name)) and C(write(name, value)) for C(ami-id) and C(ami-previous)."""
+    """Access to the AMI pointers: C(read(name)) and C(write(name, value)) for C(ami-id) and
+    C(ami-previous).
+    """
 
     read: Callable[[str], str]
     write: Callable[[str, str], None]
@@ -182,11 +184,13 @@ class Swap:
             if verdict == "wait":
                 if self.cloud.clock() + 1 > end:
                     raise SwapError(
-                        "the new instance {0} was not ready after {1:g} s ({2}): does AMI {3} boot? Its console output "
+                        "the new instance {0} was not ready after {1:g} s ({2}): does AMI {3} "
+                        "boot? Its console output "
                         "tells".format(
                             self.state["green"], self.settings.standby_deadline, why, self.state["to_ami"]
                         )
                     )
+                self.lock.require_playbook()
                 self.cloud.on_poll()
                 self.cloud.pause(1.0)
         return self._result(False)
@@ -241,7 +245,8 @@ class Swap:
         if holder and phase in ("serving", "relaying"):
             return "{0} serves now".format(holder)
         return (
-            "NOTHING SERVES for certain: the volume is on {0}, which reports phase {1}; run swap.yml again, and look at "
+            "NOTHING SERVES for certain: the volume is on {0}, which reports phase {1}; run "
+            "swap.yml again, and look at "
             "'zmanimctl status' there".format(holder or "no instance", phase)
         )
 
@@ -253,7 +258,8 @@ class Swap:
         blue_id = self.cloud.holder(volume_id)
         if not blue_id:
             raise SwapError(
-                "data volume {0} is attached to no instance, so none can hand it over: run site.yml, which attaches it "
+                "data volume {0} is attached to no instance, so none can hand it over: run "
+                "site.yml, which attaches it "
                 "to the active instance".format(volume_id)
             )
         blue = self.cloud.instance(blue_id) or {}
@@ -345,9 +351,8 @@ class Swap:
         if named in (None, plan["volume"]):
             return []
         return [
-            "launch template {0} makes instances wait for volume {1}, the data volume is {2}: run site.yml".format(
-                self.cloud.name, named, plan["volume"]
-            )
+            "launch template {0} makes instances wait for volume {1}, the data volume is {2}: "
+            "run site.yml".format(self.cloud.name, named, plan["volume"])
         ]
 
     def _stray_problems(self, plan: State) -> List[str]:
@@ -416,7 +421,8 @@ class Swap:
             left = end - self.cloud.clock()
             if left <= 0.3:
                 raise SwapError(
-                    "the new instance {0} did not serve within the handover's deadline of {1:g} s (last seen: {2})".format(
+                    "the new instance {0} did not serve within the handover's deadline of {1:g} s "
+                    "(last seen: {2})".format(
                         self.state["green"], self.settings.deadline, found or "no answer"
                     )
                 )
@@ -476,6 +482,7 @@ class Swap:
             self._wait_healthy(5.0)
             if self.cloud.clock() + 1 > end:
                 return
+            self.lock.require_playbook()
             self.cloud.on_poll()
             self.cloud.pause(1.0)
 
@@ -520,7 +527,9 @@ class Swap:
         self.cloud.tag(state["green"], {"ZmanimRole": "standby"})
 
     def _undo_take_from_green(self) -> None:
-        """Free the volume from green: by its own clean release, or by stopping the machine.  Never by force."""
+        """Free the volume from green: by its own clean release, or by stopping the machine.  Never by
+        force.
+        """
         state = self.state
         volume_id, green = state["volume"], state.get("green")
         if not green or self.cloud.holder(volume_id) != green:
@@ -584,7 +593,9 @@ class Swap:
         return self.probe(url, self.settings.health_headers)
 
     def _undo_discard_green(self) -> None:
-        """Terminate what the swap launched (also when its id was never written), or stop the kept instance again."""
+        """Terminate what the swap launched (also when its id was never written), or stop the kept
+        instance again.
+        """
         state = self.state
         if state["reuse"]:
             if instance_state(self.cloud.instance(state["green"])) in ("pending", "running"):
@@ -605,7 +616,8 @@ class Swap:
         phases.require_phase(step, self.state.get("phase"))
         if self.state.get("run") != self.run:
             raise SwapError(
-                "the swap {0} was planned by run {1}, this is run {2}: run swap.yml, which recovers it first".format(
+                "the swap {0} was planned by run {1}, this is run {2}: "
+                "run swap.yml, which recovers it first".format(
                     self.state.get("swap_id"), self.state.get("run"), self.run
                 )
             )

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 
 import pytest
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
@@ -82,6 +84,15 @@ def test_only_one_run_takes_the_lock():
     assert lock_for(ssm, here).holder() == {}
 
 
+def forget_step(ssm, lock=None):
+    """Take the lock with C(lock), and end the step that took it."""
+    if lock:
+        lock.take("swap", "dead", 30)
+    document = json.loads(ssm.stored["/zmanim/test/lock"][0])
+    document.pop("step")
+    ssm.stored["/zmanim/test/lock"] = (json.dumps(document), 1)
+
+
 def start_of(process):
     return parameters._process_facts(process)[2]
 
@@ -89,10 +100,36 @@ def start_of(process):
 def test_a_dead_process_on_this_machine_loses_the_lock_at_once():
     here = this_owner()
     ssm, clock = Ssm(), Clock()
-    lock_for(ssm, here._replace(process=2**22 + 1, process_start=1)).take("swap", "dead", 30)
+    forget_step(ssm, lock_for(ssm, here._replace(process=2**22 + 1, process_start=1)))
     lock_for(ssm, here, clock).take("swap", "next", 30)
     assert clock.now == 0
     assert lock_for(ssm, here).holder()["run"] == "next"
+
+
+def test_the_step_that_a_killed_playbook_left_is_waited_for():
+    here = this_owner()
+    ssm, clock = Ssm(), Clock()
+    left = subprocess.Popen(["sleep", "60"])
+    try:
+        dead = here._replace(process=2**22 + 1, process_start=1)
+        lock_for(ssm, dead).take("swap", "dead", 30)
+        document = json.loads(ssm.stored["/zmanim/test/lock"][0])
+        document["step"].update(process=left.pid, process_start=start_of(left.pid))
+        ssm.stored["/zmanim/test/lock"] = (json.dumps(document), 1)
+        clock.on_pause = lambda: clock.now >= 5 and (left.kill(), left.wait())
+        lock_for(ssm, here, clock).take("swap", "next", 30)
+        assert clock.now == 5
+    finally:
+        left.kill()
+        left.wait()
+    assert lock_for(ssm, here).holder()["run"] == "next"
+
+
+def test_a_wait_ends_when_its_playbook_is_gone():
+    here = this_owner()
+    lock_for(Ssm(), here._replace(process=0)).require_playbook()
+    with pytest.raises(SwapError, match="the playbook that took this step was killed"):
+        lock_for(Ssm(), here._replace(process=2**22 + 1, process_start=1)).require_playbook()
 
 
 def test_a_reused_process_number_is_not_taken_for_the_owner():
@@ -105,6 +142,7 @@ def test_a_reused_process_number_is_not_taken_for_the_owner():
 def test_a_silent_owner_elsewhere_loses_the_lock_after_its_lease():
     ssm, clock = Ssm(), Clock()
     lock_for(ssm, ELSEWHERE).take("swap", "silent", 30)
+    forget_step(ssm)
     lock_for(ssm, this_owner(), clock).take("swap", "next", 30)
     assert clock.now == 30
     assert lock_for(ssm, this_owner()).holder()["run"] == "next"

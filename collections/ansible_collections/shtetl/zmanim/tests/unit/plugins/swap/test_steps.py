@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every phase of a swap times a failure: the right undo, one machine serving, the volume never taken unreleased."""
+"""Every phase of a swap times a failure: the right undo, one machine serving, the volume never taken
+unreleased.
+"""
 
 from __future__ import annotations
 
@@ -254,6 +256,7 @@ class Lock:
 
     def __init__(self, world):
         self.take, self.confirm, self.renew, self.drop = world.take, world.confirm, world.renew, world.drop
+        self.require_playbook = lambda: None
         self.holder = lambda: {"run": world.locked_by} if world.locked_by else {}
 
 
