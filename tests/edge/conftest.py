@@ -41,7 +41,7 @@ VIEWER = "127.0.20.1"
 GATEWAY = "127.0.20.2"
 ISSUER = "127.0.20.3:4568"
 MIRROR = "127.0.20.3:4567"
-ORIGIN = "127.77.200.1:8080"
+ORIGIN = "127.0.20.5:8080"
 VERIFY_KEY = "planted-origin-key"
 MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
 
