@@ -14,6 +14,7 @@ from pathlib import Path
 SOURCES = Path(__file__).resolve().parent / "cloudwatch_agent"
 VERSION = "1.300064.0b1337-0lab1"
 AGENT_HOME = "opt/aws/amazon-cloudwatch-agent"
+PROGRAMS = {"amazon-cloudwatch-agent-ctl": "control.py", "start-amazon-cloudwatch-agent": "agent.py"}
 MOMENT = 1767225600  # 2026-01-01, of every file in a package
 # As on the agent's own download site; one package serves every architecture.
 PLACES = tuple(f"debian/{arch}/latest/amazon-cloudwatch-agent.deb" for arch in ("amd64", "arm64"))
@@ -65,8 +66,8 @@ class PackagedFile:
 
 def _files() -> list[PackagedFile]:
     programs = [
-        PackagedFile(f"{AGENT_HOME}/bin/{name}", (SOURCES / name).read_bytes(), 0o755)
-        for name in ("amazon-cloudwatch-agent-ctl", "start-amazon-cloudwatch-agent")
+        PackagedFile(f"{AGENT_HOME}/bin/{name}", (SOURCES / source).read_bytes(), 0o755)
+        for name, source in PROGRAMS.items()
     ]
     unit = SOURCES / "amazon-cloudwatch-agent.service"
     return [

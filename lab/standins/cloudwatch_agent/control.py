@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Control program of the lab's stand-in for the CloudWatch agent: fetch-config, append-config, start, stop, status."""
+"""Control program of the lab's stand-in for the CloudWatch agent."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ SECTIONS = {"agent", "metrics", "logs", "traces", "csm"}
 
 
 def systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask systemd."""
     return subprocess.run(["systemctl", *arguments], capture_output=True, text=True, check=False)
 
 
 def problems(config: object) -> list[str]:
-    """What the agent's own schema would refuse, as far as the stand-in reads the document."""
+    """Return what the agent's own schema would refuse, as far as the stand-in reads the document."""
     if not isinstance(config, dict):
         return ["the configuration is no JSON object"]
     found = [f"unknown section {name!r}" for name in sorted(set(config) - SECTIONS)]
@@ -61,6 +62,7 @@ def fetch(source: str, append: bool) -> int:
 
 
 def start() -> int:
+    """Start the agent, now and at every boot."""
     answer = systemctl("enable", SERVICE)
     if answer.returncode == 0:
         answer = systemctl("restart", SERVICE)
@@ -69,6 +71,7 @@ def start() -> int:
 
 
 def status() -> int:
+    """Print the agent's state as JSON."""
     running = systemctl("is-active", "--quiet", SERVICE).returncode == 0
     since = systemctl("show", SERVICE, "--property=ActiveEnterTimestamp", "--value").stdout.strip()
     configured = DIRECTORY.is_dir() and any(DIRECTORY.iterdir())
@@ -87,6 +90,7 @@ def status() -> int:
 
 
 def act(options: argparse.Namespace) -> int:
+    """Do what was asked for; returns the exit status."""
     if options.a in ("fetch-config", "append-config"):
         return fetch(options.c, options.a == "append-config") or (start() if options.s else 0)
     if options.a == "start":
@@ -97,6 +101,7 @@ def act(options: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    """Read the command line as the real program does."""
     parser = argparse.ArgumentParser(description=__doc__)
     actions = ["fetch-config", "append-config", "start", "stop", "status"]
     parser.add_argument("-a", choices=actions, default="status")

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The lab's stand-in for the CloudWatch agent.
 
-Reads the real agent's configuration and sends real metrics (cpu, mem, disk, swap) and logs (files, journald) with
-the machine's role, to `endpoint_override` or the region's own endpoint.
+Reads the real agent's configuration and sends real metrics (cpu, mem, disk, swap) and logs (files,
+journald) with the machine's role, to `endpoint_override` or the region's own endpoint.
 """
 
 from __future__ import annotations
 
-import glob
+import contextlib
+import http.client
 import json
 import os
 import pwd
@@ -18,15 +19,15 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from pathlib import Path
+from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 HOME = Path("/opt/aws/amazon-cloudwatch-agent")
 DIRECTORY = HOME / "etc/amazon-cloudwatch-agent.d"
-METADATA = "http://169.254.169.254/latest"
+METADATA = "169.254.169.254"
 PSEUDO = {"tmpfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "overlay", "nsfs"}
 DEFAULT_MEASUREMENTS = {
     "cpu": ["usage_idle"],
@@ -36,11 +37,16 @@ DEFAULT_MEASUREMENTS = {
 }
 BATCH = 500
 
+Document = dict[str, Any]
+Readings = list[tuple[dict[str, str], dict[str, float]]]
+Line = tuple[int, str]
+"""Milliseconds since the epoch, and the text."""
+
 
 # --- configuration -----------------------------------------------------------------------------------
 
 
-def merge(into: dict, other: dict) -> dict:
+def merge(into: Document, other: Document) -> Document:
     """Merge two documents as append-config does: objects by key, lists one after the other."""
     for key, value in other.items():
         if isinstance(value, dict) and isinstance(into.get(key), dict):
@@ -52,8 +58,9 @@ def merge(into: dict, other: dict) -> dict:
     return into
 
 
-def configuration() -> dict:
-    found: dict = {}
+def configuration() -> Document:
+    """Read every configuration that was fetched."""
+    found: Document = {}
     for path in sorted(DIRECTORY.glob("*")):
         merge(found, json.loads(path.read_text()))
     return found
@@ -63,12 +70,9 @@ class Machine:
     """What the instance metadata service (IMDSv2) says of this machine."""
 
     def __init__(self) -> None:
-        request = urllib.request.Request(
-            f"{METADATA}/api/token", method="PUT", headers={"X-aws-ec2-metadata-token-ttl-seconds": "300"}
-        )
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            self._token = answer.read().decode()
-        identity = json.loads(self._get("dynamic/instance-identity/document"))
+        lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "300"}
+        self._token = {"X-aws-ec2-metadata-token": self._ask("PUT", "api/token", lifetime)}
+        identity = json.loads(self._ask("GET", "dynamic/instance-identity/document", self._token))
         self.region = identity["region"]
         self.names = {
             "InstanceId": identity["instanceId"],
@@ -76,12 +80,18 @@ class Machine:
             "ImageId": identity.get("imageId", ""),
         }
 
-    def _get(self, path: str) -> str:
-        headers = {"X-aws-ec2-metadata-token": self._token}
-        with urllib.request.urlopen(
-            urllib.request.Request(f"{METADATA}/{path}", headers=headers), timeout=5
-        ) as answer:
-            return answer.read().decode()
+    @staticmethod
+    def _ask(method: str, path: str, headers: dict[str, str]) -> str:
+        connection = http.client.HTTPConnection(METADATA, timeout=5)
+        try:
+            connection.request(method, f"/latest/{path}", headers=headers)
+            answer = connection.getresponse()
+            content = answer.read().decode()
+        finally:
+            connection.close()
+        if answer.status != 200:
+            raise OSError(f"the metadata service answers {answer.status} to {path}")
+        return content
 
     def fill(self, text: str) -> str:
         """Replace ${aws:InstanceId} and {instance_id}, {hostname} and their kin."""
@@ -94,14 +104,14 @@ class Machine:
 def wait_for_machine() -> Machine:
     """The metadata service may be late; systemd's restart would wait a minute."""
     for _ in range(60):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             return Machine()
-        except (OSError, ValueError):
-            time.sleep(1)
+        time.sleep(1)
     return Machine()
 
 
-def client(service: str, machine: Machine, config: dict, section: dict):
+def client(service: Any, machine: Machine, config: Document, section: Document) -> Any:
+    """Return a boto3 client for the section's endpoint."""
     region = config.get("agent", {}).get("region") or machine.region
     endpoint = section.get("endpoint_override") or None
     if endpoint and "://" not in endpoint:
@@ -127,7 +137,8 @@ class Cpu:
         ]
         return {words[0]: [int(word) for word in words[1:11]] for words in lines}
 
-    def read(self, plugin: dict) -> list[tuple[dict, dict[str, float]]]:
+    def read(self, plugin: Document) -> Readings:
+        """Return the shares of the whole machine and, when asked for, of each CPU."""
         now, last = self._read(), self._last
         self._last = now
         wanted = {"cpu": "cpu-total"} if plugin.get("totalcpu", True) else {}
@@ -139,19 +150,23 @@ class Cpu:
         ]
 
     def _shares(self, before: list[int], after: list[int]) -> dict[str, float]:
-        spent = [max(0, new - old) for old, new in zip(before, after)]
+        spent = [max(0, new - old) for old, new in zip(before, after, strict=False)]
         total = sum(spent[:8]) or 1
-        shares = {f"usage_{name}": 100.0 * part / total for name, part in zip(self.FIELDS, spent)}
+        shares = {
+            f"usage_{name}": 100.0 * part / total for name, part in zip(self.FIELDS, spent, strict=False)
+        }
         shares["usage_active"] = 100.0 - shares["usage_idle"]
         return shares
 
 
 def meminfo() -> dict[str, int]:
+    """Return /proc/meminfo in bytes."""
     lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}
 
 
-def memory(_plugin: dict) -> list[tuple[dict, dict[str, float]]]:
+def memory(_plugin: Document) -> Readings:
+    """Return the memory's use."""
     found = meminfo()
     used = found["MemTotal"] - found["MemAvailable"]
     values = {
@@ -167,7 +182,8 @@ def memory(_plugin: dict) -> list[tuple[dict, dict[str, float]]]:
     return [({}, values)]
 
 
-def swap(_plugin: dict) -> list[tuple[dict, dict[str, float]]]:
+def swap(_plugin: Document) -> Readings:
+    """Return the swap's use."""
     found = meminfo()
     used = found["SwapTotal"] - found["SwapFree"]
     percent = 100.0 * used / found["SwapTotal"] if found["SwapTotal"] else 0.0
@@ -175,7 +191,7 @@ def swap(_plugin: dict) -> list[tuple[dict, dict[str, float]]]:
 
 
 def mounts() -> list[tuple[str, str, str]]:
-    """(device, path, file system type), the last mount of each path."""
+    """Return (device, path, file system type), the last mount of each path."""
     by_path = {}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         device, path, kind = line.split()[:3]
@@ -183,9 +199,10 @@ def mounts() -> list[tuple[str, str, str]]:
     return list(by_path.values())
 
 
-def disks(plugin: dict) -> list[tuple[dict, dict[str, float]]]:
+def disks(plugin: Document) -> Readings:
+    """Return the use of the named file systems, or of all real ones."""
     resources = plugin.get("resources", ["*"])
-    ignored = set(plugin.get("ignore_file_system_types", plugin.get("ignore_file_system", [])))
+    ignored = set(plugin.get("ignore_file_system_types") or [])
     found = []
     for device, path, kind in mounts():
         named = path in resources
@@ -199,6 +216,7 @@ def disks(plugin: dict) -> list[tuple[dict, dict[str, float]]]:
 
 
 def disk_values(path: str) -> dict[str, float]:
+    """Return one file system's use."""
     state = os.statvfs(path)
     total, free = state.f_blocks * state.f_frsize, state.f_bavail * state.f_frsize
     used = (state.f_blocks - state.f_bfree) * state.f_frsize
@@ -216,12 +234,13 @@ def disk_values(path: str) -> dict[str, float]:
 
 
 def unit(measurement: str) -> str:
+    """Return CloudWatch's unit of a measurement."""
     if measurement.endswith("percent") or measurement.startswith("usage_"):
         return "Percent"
     return "Count" if "inodes" in measurement else "Bytes"
 
 
-def data(plugin_name: str, plugin: dict, readings: list, extra: dict[str, str]) -> list[dict]:
+def data(plugin_name: str, plugin: Document, readings: Readings, extra: dict[str, str]) -> list[Document]:
     """Turn a plugin's readings into CloudWatch's metric data, one per measurement and resource."""
     found = []
     for item in plugin.get("measurement") or DEFAULT_MEASUREMENTS[plugin_name]:
@@ -243,7 +262,7 @@ def data(plugin_name: str, plugin: dict, readings: list, extra: dict[str, str]) 
     return found
 
 
-def aggregated(found: list[dict], dimension_sets: list[list[str]]) -> list[dict]:
+def aggregated(found: list[Document], dimension_sets: list[list[str]]) -> list[Document]:
     """Add each datum once more for every declared set of dimensions that it has."""
     more = []
     for datum in found:
@@ -255,7 +274,8 @@ def aggregated(found: list[dict], dimension_sets: list[list[str]]) -> list[dict]
     return more
 
 
-def send_metrics(config: dict, machine: Machine, stopped: threading.Event) -> None:
+def send_metrics(config: Document, machine: Machine, stopped: threading.Event) -> None:
+    """Send the configured metrics until stopped; what an endpoint refuses is reported and lost."""
     section = config["metrics"]
     cloudwatch = client("cloudwatch", machine, config, section)
     plugins = section.get("metrics_collected", {})
@@ -265,7 +285,7 @@ def send_metrics(config: dict, machine: Machine, stopped: threading.Event) -> No
     for name in sorted(set(plugins) - set(readers)):
         print(f"the stand-in does not collect {name!r}", flush=True)
     while not stopped.wait(interval):
-        found: list[dict] = []
+        found: list[Document] = []
         for name in sorted(set(plugins) & set(readers)):
             found += data(name, plugins[name], readers[name](plugins[name]), extra)
         found += aggregated(found, section.get("aggregation_dimensions", []))
@@ -284,7 +304,7 @@ def send_metrics(config: dict, machine: Machine, stopped: threading.Event) -> No
 class Stream:
     """One log stream, made when its first events are sent."""
 
-    def __init__(self, logs, item: dict, machine: Machine, default_stream: str) -> None:
+    def __init__(self, logs: Any, item: Document, machine: Machine, default_stream: str) -> None:
         self._logs = logs
         self.group = machine.fill(item["log_group_name"])
         self.name = machine.fill(item.get("log_stream_name") or default_stream or "{instance_id}")
@@ -302,13 +322,11 @@ class Stream:
         except ClientError as error:  # the role may not make log groups, when they are there already
             if error.response["Error"]["Code"] not in ("AccessDeniedException", "AccessDenied"):
                 raise
-        try:
+        with contextlib.suppress(exists):
             self._logs.create_log_stream(logGroupName=self.group, logStreamName=self.name)
-        except exists:
-            pass
         self._ready = True
 
-    def send(self, lines: list[tuple[int, str]]) -> None:
+    def send(self, lines: list[Line]) -> None:
         """Send (milliseconds, text) pairs; raises botocore's errors."""
         if not self._ready:
             self._prepare()
@@ -323,23 +341,24 @@ class Stream:
 class Files:
     """New lines of the files that a pattern names."""
 
-    def __init__(self, item: dict) -> None:
+    def __init__(self, item: Document) -> None:
         self._pattern = item["file_path"]
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[Path, tuple[int, int]] = {}
 
-    def read(self) -> list[tuple[int, str]]:
+    def read(self) -> list[Line]:
+        """Return what was written since the last reading."""
         found = []
-        for path in sorted(glob.glob(self._pattern, recursive=True)):
+        for path in sorted(Path("/").glob(self._pattern.lstrip("/"))):
             found += self._read_one(path)
         return found
 
-    def _read_one(self, path: str) -> list[tuple[int, str]]:
+    def _read_one(self, path: Path) -> list[Line]:
         try:
-            state = os.stat(path)
+            state = path.stat()
             inode, offset = self._places.get(path, (state.st_ino, 0))
             if inode != state.st_ino or state.st_size < offset:
                 offset = 0  # rotated or cut
-            with open(path, "rb") as stream:
+            with path.open("rb") as stream:
                 stream.seek(offset)
                 content = stream.read(1 << 20)
         except OSError:
@@ -353,11 +372,12 @@ class Files:
 class Journal:
     """New entries of the journal, of some units or of all."""
 
-    def __init__(self, item: dict) -> None:
+    def __init__(self, item: Document) -> None:
         self._units = item.get("units") or []
         self._after = ["--since=now"]
 
-    def read(self) -> list[tuple[int, str]]:
+    def read(self) -> list[Line]:
+        """Return the entries since the last reading."""
         command = ["journalctl", "--quiet", "--output=json", "--no-pager", *self._after]
         command += [f"--unit={unit}" for unit in self._units]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -367,23 +387,28 @@ class Journal:
         return [(int(entry["__REALTIME_TIMESTAMP"]) // 1000, message(entry)) for entry in entries]
 
 
-def message(entry: dict) -> str:
+def message(entry: Document) -> str:
+    """Return an entry's text; the journal writes what is no text as numbers."""
     text = entry.get("MESSAGE")
     return bytes(text).decode("utf-8", "replace") if isinstance(text, list) else str(text or "")
 
 
-def send_logs(config: dict, machine: Machine, stopped: threading.Event) -> None:
+READERS: dict[str, type[Files] | type[Journal]] = {"files": Files, "journald": Journal}
+
+
+def send_logs(config: Document, machine: Machine, stopped: threading.Event) -> None:
+    """Send the configured logs until stopped; what an endpoint refuses is sent again."""
     section = config["logs"]
     logs = client("logs", machine, config, section)
     default_stream = section.get("log_stream_name", "")
-    sources = []
-    for kind, reader in (("files", Files), ("journald", Journal)):
+    sources: list[tuple[Files | Journal, Stream, list[Line]]] = []
+    for kind, reader in READERS.items():
         for item in section.get("logs_collected", {}).get(kind, {}).get("collect_list", []):
             sources.append((reader(item), Stream(logs, item, machine, default_stream), []))
     interval = float(section.get("force_flush_interval", 5))
     while not stopped.wait(interval):
-        for reader, stream, waiting in sources:
-            waiting += sorted(reader.read())
+        for source, stream, waiting in sources:
+            waiting += sorted(source.read())
             try:
                 stream.send(waiting)
                 waiting.clear()
@@ -405,6 +430,7 @@ def drop_rights(user: str) -> None:
 
 
 def main() -> int:
+    """Send until asked to stop."""
     config = configuration()
     if not config:
         print(f"no configuration in {DIRECTORY}", file=sys.stderr)
