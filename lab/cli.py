@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     token = verb("token", _token, "print a signed JWT of the lab's issuer")
     token.add_argument("--aud", dest="audience", help="another audience")
     token.add_argument(
-        "--no-aud", dest="no_audience", action="store_true", help="no audience, as Clerk's default"
+        "--no-aud", dest="no_audience", action="store_true", help="no audience claim, as Clerk"
     )
     token.add_argument("--expired", action="store_true", help="one that has expired")
     return parser

@@ -154,7 +154,8 @@ class Volumes:
         attachment = original(backend, volume_id, instance_id, device_path, *rest, **more)
         if device_path != instance.root_device_name and _is_launched(instance):
             _mark(backend, instance, device_path, "attaching")
-            self._workers.submit(volume_id, lambda: self._attached(volume_id, instance, device_path))
+            queue = volume_id if instance.state == "running" else instance.id  # else it follows the power-on
+            self._workers.submit(queue, lambda: self._attached(volume_id, instance, device_path))
         return attachment
 
     def _attached(self, volume_id: str, instance: Instance, device: str) -> None:

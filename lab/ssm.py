@@ -180,7 +180,7 @@ class RunCommand:
         for entry in request.get("Filters", []) + request.get("InstanceInformationFilterList", []):
             if entry.get("Key", entry.get("key")) == "InstanceIds":
                 wanted.update(entry.get("Values", entry.get("valueSet", [])))
-        running = [instance for instance in self._everyone() if instance.state == "running"]
+        running = [instance for instance in self._everyone() if _is_online(instance)]
         return {
             "InstanceInformationList": [
                 {
@@ -283,7 +283,7 @@ class RunCommand:
 def _deliver(machine: Machine, path: str, text: str, patience: float) -> None:
     """Put the script on the machine, whose agent answers once systemd is up."""
     until = time.monotonic() + patience
-    while machine.execute("test", "-S", "/run/systemd/private").returncode:
+    while not _answers(machine):
         if time.monotonic() > until:
             raise LabError(f"{machine.name}: no agent answered in {patience:g} s")
         time.sleep(0.2)
@@ -291,6 +291,13 @@ def _deliver(machine: Machine, path: str, text: str, patience: float) -> None:
     target.parent.mkdir(mode=0o700, exist_ok=True)
     target.touch(mode=0o600)
     target.write_text(text)
+
+
+def _answers(machine: Machine) -> bool:
+    """Whether the agent would run: it starts with the basic system, which emergency mode never reaches."""
+    if not machine.pid:
+        raise LabError(f"{machine.name}: the machine is off")
+    return machine.execute("systemctl", "is-active", "--quiet", "basic.target").returncode == 0
 
 
 def _kill(invocation: Invocation) -> None:
@@ -315,6 +322,13 @@ def _descendants(pid: int) -> list[int]:
     for child in map(int, children):
         found += [child, *_descendants(child)]
     return found
+
+
+def _is_online(instance: Instance) -> bool:
+    try:
+        return instance.state == "running" and _answers(Machine(instance.id))
+    except LabError:
+        return False
 
 
 def _selected(instance: Instance, target: Payload) -> bool:
