@@ -99,6 +99,7 @@ class FakeSystemd:
         self.active: dict[str, str] = {}
         self.broken: set[str] = set()
         self.detached: list[tuple[str, ...]] = []
+        self.restarted: dict[str, int] = {}
 
     def start(self, unit: str, seconds: float = 60.0) -> None:
         from zmanimctl.errors import ZmanimError
@@ -124,6 +125,9 @@ class FakeSystemd:
 
     def is_active(self, unit: str) -> bool:
         return self.active.get(unit) == "active"
+
+    def restarts(self, unit: str) -> int:
+        return self.restarted.get(unit, 0)
 
     def last_words(self, unit: str) -> str:
         return f"last words of {unit}"

@@ -27,7 +27,7 @@ SCRATCH_COMMENT = "zmanimctl restore: scratch"
 DATABASES = """
 SELECT coalesce(json_agg(datname ORDER BY datname), '[]') FROM pg_database
 WHERE NOT datistemplate AND datallowconn AND datname <> 'postgres'
-  AND coalesce(shobj_description(oid, 'pg_database'), '') NOT LIKE 'zmanimctl restore: scratch%';
+  AND coalesce(shobj_description(oid, 'pg_database'), '') NOT LIKE 'zmanimctl restore:%';
 """
 
 

@@ -154,7 +154,7 @@ def _take_into_service(
     with steps.step("seal"):
         warnings = prepared.warnings + seal(machine, found) + start_timers(machine)
     report = steps.report()
-    machine.state.update(phase="serving", boot=report, error=None, warnings=warnings or None)
+    machine.state.update(phase="serving", role="active", boot=report, error=None, warnings=warnings or None)
     console(machine, report["seconds"])
     report_metric(machine, prepared.parameters.config.metrics_namespace, report["seconds"])
     return {"phase": "serving", "boot": report, "warnings": warnings}

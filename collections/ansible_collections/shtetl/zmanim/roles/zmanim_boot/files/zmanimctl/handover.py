@@ -31,6 +31,8 @@ DRAIN_SECONDS = 5.0
 # A detach that EC2 has begun is given this long beyond the deadline before the volume is taken back all the
 # same.
 DETACH_GRACE = 10.0
+# The first question to EC2 takes longest: it is asked this long before the deadline, for practice.
+WARM_SECONDS = 5.0
 GIVE_UP_SECONDS = 1800.0
 POLL_SECONDS = 0.2
 
@@ -268,9 +270,12 @@ class Handover:
         """Poll until the other machine serves (relay), the volume must be taken back, or nothing is left to
         watch.
         """
-        was_absent = False
+        was_absent = warmed = False
         while True:
             facts = self._facts(was_absent)
+            if facts.present and facts.late > -WARM_SECONDS and not warmed:
+                # Loads boto3 and makes the client now, so that the deadline does not wait for that.
+                warmed = self._detaching() or True
             was_absent = was_absent or not facts.present
             move = next_move(facts)
             if move == "wait":
@@ -346,7 +351,7 @@ class Handover:
             except ZmanimError as error:
                 machine.state.update(phase="failed", error=str(error))
                 raise
-            machine.state.update(phase="serving", handover=None, error=None)
+            machine.state.update(phase="serving", role="active", handover=None, error=None)
         return {"phase": "serving", "result": "reclaimed", "seconds": round(time.monotonic() - started, 3)}
 
     def standby(self, seconds: float = 90.0) -> Dict[str, Any]:

@@ -58,7 +58,7 @@ def parse_user_data(text: str) -> Dict[str, str]:
                 expected=f"lines {', '.join(REQUIRED)}",
                 remedy="launch from the launch template that site.yml makes",
             )
-    if not VOLUME_ID.match(values["ZMANIM_VOLUME_ID"]):
+    if not VOLUME_ID.fullmatch(values["ZMANIM_VOLUME_ID"]):
         raise ZmanimError(
             "ZMANIM_VOLUME_ID in user-data",
             found=values["ZMANIM_VOLUME_ID"],

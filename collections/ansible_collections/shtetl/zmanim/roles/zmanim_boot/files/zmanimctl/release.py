@@ -39,7 +39,7 @@ class Plan:
 
 def check_version(version: str) -> str:
     """Return the version, or raise ZmanimError when it could be anything but a name."""
-    if not VERSION.match(version) or ".." in version:
+    if not VERSION.fullmatch(version) or ".." in version:
         raise ZmanimError(
             "release version", found=repr(version), expected="letters, digits and . _ + - (at most 64)"
         )

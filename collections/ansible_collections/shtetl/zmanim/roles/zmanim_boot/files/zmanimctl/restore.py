@@ -22,6 +22,9 @@ EXISTING = """
 SELECT json_object_agg(datname, coalesce(shobj_description(oid, 'pg_database'), '')) FROM pg_database;
 """
 
+# Neither scratch nor live: backups leave it out, and only a person drops it.
+FORMER_COMMENT = "zmanimctl restore: the live database before a restore"
+
 CLOSE_SESSIONS = """
 SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = NAME;
 """
@@ -33,7 +36,7 @@ def check_target(into: str, live: str, existing: Mapping[str, str]) -> bool:
 
     ``existing`` maps database names to their comments: the comment is how a scratch database is known.
     """
-    if not NAME.match(into):
+    if not NAME.fullmatch(into):
         raise ZmanimError("name of the scratch database", found=repr(into), expected="a-z, 0-9 and _")
     if into == live or into in ("postgres", "template0", "template1"):
         raise ZmanimError(
@@ -189,6 +192,7 @@ def rename_sql(database: str, incoming: str, kept: str) -> str:
         f"ALTER DATABASE {live} RENAME TO {old};\n"
         f"ALTER DATABASE {new} RENAME TO {live};\n"
         f"COMMENT ON DATABASE {live} IS NULL;\n"
+        f"COMMENT ON DATABASE {old} IS {quote_literal(FORMER_COMMENT)};\n"
         "COMMIT;\n"
         f"ALTER DATABASE {old} ALLOW_CONNECTIONS true;\n"
     )

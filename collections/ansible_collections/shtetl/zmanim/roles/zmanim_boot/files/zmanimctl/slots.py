@@ -13,6 +13,9 @@ from zmanimctl.health import Health, probe
 from zmanimctl.settings import Settings
 from zmanimctl.systemd import Systemd
 
+# A program that systemd had to restart this often while it should come up keeps ending.
+MAX_RESTARTS = 3
+
 
 @dataclass(frozen=True)
 class Record:
@@ -110,13 +113,18 @@ class Slots:
                 return self._check_version(health, version, slot)
             if deadline.expired():
                 raise deadline.exceeded(f"{health.problem}; {self._systemd.last_words(unit)}")
-            if self._systemd.states([unit]).get(unit) == "failed":
+            if self._ended(unit):
                 raise ZmanimError(
                     f"release {version} ended in slot {slot}",
                     found=self._systemd.last_words(unit) or "no words",
                     remedy=f"look at: journalctl -u {unit}",
                 )
             deadline.pause(0.1)
+
+    def _ended(self, unit: str) -> bool:
+        """Say whether the program will not come up: it failed for good, or it keeps ending."""
+        failed = self._systemd.states([unit]).get(unit) == "failed"
+        return failed or self._systemd.restarts(unit) >= MAX_RESTARTS
 
     @staticmethod
     def _check_version(health: Health, version: str, slot: str) -> None:

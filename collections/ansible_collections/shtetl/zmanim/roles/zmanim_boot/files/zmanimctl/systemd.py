@@ -48,19 +48,27 @@ class Systemd:
         )
         return _pair_up(units, done.stdout)
 
+    def restarts(self, unit: str) -> int:
+        """Return how often systemd has restarted a unit by itself since it was started."""
+        command = ("systemctl", "show", "-p", "NRestarts", "--value", unit)
+        done = self._runner.run(command, timeout=15, check=False)
+        return int(done.stdout) if done.stdout.strip().isdigit() else 0
+
     def is_active(self, unit: str) -> bool:
         """Say whether a unit is active."""
         return self.states([unit]).get(unit) == "active"
 
     def last_words(self, unit: str) -> str:
-        """Return the last line that a unit wrote to the journal."""
-        try:
-            done = self._runner.run(
-                ("journalctl", "-u", unit, "-n", "5", "-o", "cat", "--no-pager"), timeout=10, check=False
-            )
-        except CommandFailed:
-            return ""
-        return last_line(done.stdout)
+        """Return the last line of a unit's own processes in the journal, or else what systemd said of it."""
+        for match in ((f"_SYSTEMD_UNIT={unit}",), ("-u", unit)):
+            command = ("journalctl", *match, "-n", "5", "-o", "cat", "--no-pager")
+            try:
+                words = last_line(self._runner.run(command, timeout=10, check=False).stdout)
+            except CommandFailed:
+                words = ""
+            if words and not words.startswith("-- No entries"):
+                return words
+        return ""
 
     def run_detached(self, unit: str, argv: Sequence[str], description: str) -> None:
         """Start ``argv`` as a transient service that outlives the caller; a leftover of the same name is
