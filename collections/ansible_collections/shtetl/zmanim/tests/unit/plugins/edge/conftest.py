@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the collection importable, and a module's few faces for resources under test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+COLLECTIONS = Path(__file__).resolve().parents[7]
+if str(COLLECTIONS) not in sys.path:
+    sys.path.insert(0, str(COLLECTIONS))
+
+
+@pytest.fixture
+def stubbed() -> Any:
+    """A function from a service's name to its (client, stubber)."""
+
+    def make(service: str) -> Any:
+        client = boto3.client(
+            service, region_name="eu-west-1", aws_access_key_id="unit", aws_secret_access_key="unit"
+        )
+        stubber = Stubber(client)
+        stubber.activate()
+        return client, stubber
+
+    return make
+
+
+@pytest.fixture
+def fake_module() -> Callable[..., Any]:
+    """A module with options and one client."""
+
+    def make(client: Any = None, check_mode: bool = False, **params: Any) -> Any:
+        return SimpleNamespace(params=params, check_mode=check_mode, client=lambda _service: client)
+
+    return make
