@@ -92,16 +92,15 @@ class Images:
         description: str,
         tag_specifications: Any,
     ) -> Ami:
-        if any(ami.name == name and ami.owner_id == backend.account_id for ami in backend.amis.values()):
-            raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use")
+        _require_unused(backend, name)
         of_image = [spec for spec in tag_specifications if spec["ResourceType"] == "image"]
         ami: Ami = original(backend, instance_id, name, description, of_image)
         ami.state = "pending"
         ami.root_device_type, ami.root_device_name = "ebs", ROOT_DEVICE
         ami.hypervisor, ami.virtualization_type = "xen", "hvm"
-        for spec in tag_specifications:
-            if spec["ResourceType"] == "snapshot":
-                ami.ebs_snapshot.add_tags({tag["Key"]: tag["Value"] for tag in spec["Tags"]})
+        of_snapshot = (spec["Tags"] for spec in tag_specifications if spec["ResourceType"] == "snapshot")
+        for tags in of_snapshot:
+            ami.ebs_snapshot.add_tags({tag["Key"]: tag["Value"] for tag in tags})
         ami.ebs_snapshot.status = "pending"
         ami.ebs_snapshot.encrypted = _root_is_encrypted(backend, instance_id)
         self._workers.submit(instance_id, lambda: self._commit(instance_id, ami))
@@ -155,6 +154,11 @@ def _block_devices(ami: Ami) -> list[dict[str, Any]]:
             },
         }
     ]
+
+
+def _require_unused(backend: Any, name: str) -> None:
+    if any(ami.name == name and ami.owner_id == backend.account_id for ami in backend.amis.values()):
+        raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use")
 
 
 def _root_is_encrypted(backend: Any, instance_id: str) -> bool:

@@ -163,27 +163,32 @@ class Proxy:
         return _stream(connection, response)
 
     def _send(self, connection: http.client.HTTPConnection, environ: Environ) -> http.client.HTTPResponse:
-        length = environ.get("CONTENT_LENGTH")
-        chunked = environ.get("wsgi.input_terminated") and not length
-        connection.putrequest(
-            environ["REQUEST_METHOD"],
-            environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ["PATH_INFO"],
-            skip_host=True,
-            skip_accept_encoding=True,
-        )
-        for name, value in _incoming_headers(environ):
-            if name.lower() not in HOP_BY_HOP and name.lower() not in ("expect", "content-length"):
-                connection.putheader(name, value)
-        if chunked:
-            connection.putheader("Transfer-Encoding", "chunked")
-        elif length:
-            connection.putheader("Content-Length", length)
-        connection.endheaders()
-        for piece in _pieces(environ["wsgi.input"], int(length) if length else None if chunked else 0):
-            connection.send(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-        if chunked:
-            connection.send(b"0\r\n\r\n")
+        target = environ.get("REQUEST_URI") or environ.get("RAW_URI") or environ["PATH_INFO"]
+        connection.putrequest(environ["REQUEST_METHOD"], target, skip_host=True, skip_accept_encoding=True)
+        for name, value in _passed_on(environ):
+            connection.putheader(name, value)
+        if environ.get("CONTENT_LENGTH"):
+            _send_sized(connection, environ["wsgi.input"], int(environ["CONTENT_LENGTH"]))
+        elif environ.get("wsgi.input_terminated"):
+            _send_chunked(connection, environ["wsgi.input"])
+        else:
+            connection.endheaders()
         return connection.getresponse()
+
+
+def _send_sized(connection: http.client.HTTPConnection, body: Any, length: int) -> None:
+    connection.putheader("Content-Length", str(length))
+    connection.endheaders()
+    for piece in _pieces(body, length):
+        connection.send(piece)
+
+
+def _send_chunked(connection: http.client.HTTPConnection, body: Any) -> None:
+    connection.putheader("Transfer-Encoding", "chunked")
+    connection.endheaders()
+    for piece in _pieces(body, None):
+        connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+    connection.send(b"0\r\n\r\n")
 
 
 def identify(environ: Environ) -> Call:
@@ -226,6 +231,12 @@ def _peek(environ: Environ) -> bytes:
 def _drain(environ: Environ) -> None:
     for _ in _pieces(environ["wsgi.input"], int(environ.get("CONTENT_LENGTH") or 0)):
         pass
+
+
+def _passed_on(environ: Environ) -> Iterator[tuple[str, str]]:
+    """The request's headers without those of this connection and those that are made anew."""
+    dropped = HOP_BY_HOP | {"expect", "content-length"}
+    return (header for header in _incoming_headers(environ) if header[0].lower() not in dropped)
 
 
 def _incoming_headers(environ: Environ) -> Iterator[tuple[str, str]]:

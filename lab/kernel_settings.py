@@ -50,16 +50,17 @@ def changed(before: dict[str, str], now: dict[str, str]) -> dict[str, str]:
 
 
 def _settings() -> Iterator[tuple[str, str]]:
+    for path in _files():
+        name = str(path.relative_to(ROOT))
+        value = None if name.startswith((*PER_DEVICE, *VOLATILE)) else _read(path)
+        if value is not None:
+            yield name, value
+
+
+def _files() -> Iterator[Path]:
     for tree in TREES:
         for directory, _, names in os.walk(ROOT / tree):
-            for name in names:
-                path = Path(directory, name)
-                short = str(path.relative_to(ROOT))
-                if short.startswith((*PER_DEVICE, *VOLATILE)):
-                    continue
-                value = _read(path)
-                if value is not None:
-                    yield short, value
+            yield from (Path(directory, name) for name in names)
 
 
 def _read(path: Path) -> str | None:
