@@ -190,6 +190,8 @@ def _process_facts(process: int) -> Tuple[str, int, int]:
             command = source.read().replace("\0", " ")
     except OSError:
         return "", 0, 0
+    if fields[0] in "ZX":  # dead, and only not yet asked after by its parent
+        return "", 0, 0
     return command, int(fields[1]), int(fields[19])
 
 

@@ -139,6 +139,17 @@ def test_a_reused_process_number_is_not_taken_for_the_owner():
     assert owner_lives(ELSEWHERE, here) is None
 
 
+def test_a_process_that_nobody_has_asked_after_is_dead():
+    here = this_owner()
+    killed = subprocess.Popen(["sleep", "60"])
+    owner = here._replace(process=killed.pid, process_start=start_of(killed.pid))
+    assert owner_lives(owner, here) is True
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+    assert owner_lives(owner, here) is False
+    killed.wait()
+
+
 def test_a_silent_owner_elsewhere_loses_the_lock_after_its_lease():
     ssm, clock = Ssm(), Clock()
     lock_for(ssm, ELSEWHERE).take("swap", "silent", 30)
