@@ -19,7 +19,16 @@ NAMES = tuple(step.name for step in STEPS)
 UNITS = ("zmanim-boot", "zmanim-handover", "restic-backup", "postgresql", "postgresql@*", "redis-server")
 EXCERPTS = (
     ("journalctl", "--no-pager", "-o", "short-iso", "-n", "40", *[f"--unit={unit}" for unit in UNITS]),
-    ("journalctl", "--no-pager", "-o", "short-iso", "-n", "20", "--priority=warning"),
+    (
+        "journalctl",
+        "--no-pager",
+        "-o",
+        "short-iso",
+        "-n",
+        "20",
+        "--priority=warning",
+        "--facility=daemon,user",
+    ),
     ("zmanimctl", "status"),
 )
 
