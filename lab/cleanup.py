@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lab import devices, images, kernel_settings, machines, network
-from lab.paths import NETNS_PREFIX, NFT_TABLE, PID_FILE, STATE, VOLUMES
+from lab.paths import NETNS_PREFIX, NFT_TABLE, PID_FILE, ROOT, STATE, VOLUMES
 from lab.process import attempt
 
 KEPT_FILES = ("events.jsonl", "lab.log", "edge.log")
@@ -76,7 +76,9 @@ def _remove_image(name: str) -> None:
 
 
 def _loops() -> list[str]:
-    return [loop for loop, file in devices.bound_files().items() if file.startswith(f"{VOLUMES}/")]
+    """Those of any working tree: only one lab runs on a machine."""
+    ours = f"/{VOLUMES.relative_to(ROOT)}/"
+    return [loop for loop, file in devices.bound_files().items() if ours in file]
 
 
 def _rules() -> list[str]:

@@ -83,6 +83,7 @@ class Lab:
 
     def stop(self) -> None:
         """End the child processes; cleanup removes the rest."""
+        self.instances.close()
         if self._edge is not None:
             self._edge.stop()
         cleanup.clean()

@@ -54,6 +54,7 @@ class Instances:
         self._volumes = volumes
         self._addresses = addresses
         self._intended: set[str] = set()
+        self._closing = False
         self._lock = threading.Lock()
 
     def install(self) -> None:
@@ -73,6 +74,11 @@ class Instances:
             if instance.private_ip == private and instance.state in ("pending", "running", "stopping"):
                 return instance  # type: ignore[no-any-return]
         return None
+
+    def close(self) -> None:
+        """From now on machines that go off are no news: the lab takes them down."""
+        with self._lock:
+            self._closing = True
 
     def power_off(self, instance_id: str) -> None:
         """Cut an instance's power, as a failing host does."""
@@ -165,7 +171,7 @@ class Instances:
 
     def _went_off(self, instance: Instance) -> None:
         with self._lock:
-            if instance.id in self._intended:
+            if self._closing or instance.id in self._intended:
                 return
         self._submit(instance, self._follow)
 
