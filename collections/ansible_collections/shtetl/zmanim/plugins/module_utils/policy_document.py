@@ -6,12 +6,7 @@
 from __future__ import annotations
 
 import json
-
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Mapping
-from typing import Union
+from typing import Any, Dict, List, Mapping, Union
 
 Document = Dict[str, Any]
 

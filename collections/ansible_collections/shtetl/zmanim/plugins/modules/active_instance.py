@@ -100,25 +100,22 @@ launched:
 """
 
 import uuid
-
-from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import List
-from typing import Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import wait_until
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    DeclaredResourceError,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+    wait_until,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.volume_tags import FINAL_SNAPSHOT
 
 ROLE_TAG = "ZmanimRole"
 ALIVE = ["pending", "running", "stopping", "stopped"]
@@ -182,7 +179,9 @@ class ActiveInstance(DeclaredResource):
         return {
             "attachment": self._attachment(),
             "state": "running" if chosen["State"]["Name"] in ("pending", "running") else "stopped",
-            "tags": {key: text for key, text in tag_dict(chosen.get("Tags")).items() if not key.startswith("aws:")},
+            "tags": {
+                key: text for key, text in tag_dict(chosen.get("Tags")).items() if not key.startswith("aws:")
+            },
         }
 
     def _attachment(self) -> Optional[Dict[str, Any]]:
@@ -201,7 +200,8 @@ class ActiveInstance(DeclaredResource):
             wanted, found = self.params[option], self.instance.get(key)
             if wanted and found != wanted:
                 self.module.warn(
-                    f"the instance {self.instance_id} has {option} {found}, declared is {wanted}: an existing "
+                    f"the instance {self.instance_id} has {option} {found}, declared is {wanted}: an "
+                    "existing "
                     f"instance is never replaced here; playbooks/swap.yml does that without losing a request"
                 )
 
@@ -249,9 +249,7 @@ class ActiveInstance(DeclaredResource):
                 raise
             return dict(answer["Instances"][0])
 
-        launched = wait_until("an instance profile known to EC2", attempt, bool, deadline=PROFILE_DEADLINE)
-        assert launched is not None  # the wait ends with an instance or raises
-        return launched
+        return wait_until("an instance profile known to EC2", attempt, bool, deadline=PROFILE_DEADLINE) or {}
 
     def _described(self) -> Dict[str, Any]:
         answer = call("read the instance", self.ec2.describe_instances, InstanceIds=[self.instance_id])
@@ -270,22 +268,30 @@ class ActiveInstance(DeclaredResource):
             found = str(self._described()["State"]["Name"])
             if state == "running" and found in ("shutting-down", "terminated"):
                 reason = self._described().get("StateReason", {}).get("Message", "no reason given")
-                raise DeclaredResourceError(f"the instance {self.instance_id} ended while it started: {reason}")
+                raise DeclaredResourceError(
+                    f"the instance {self.instance_id} ended while it started: {reason}"
+                )
             return found
 
         self._wait(f"{self.instance_id} {state}", probe, lambda found: found == state)
 
     def _refuse_foreign_attachment(self) -> None:
-        holders = [one["InstanceId"] for one in self._volume().get("Attachments", []) if one.get("InstanceId")]
+        holders = [
+            one["InstanceId"] for one in self._volume().get("Attachments", []) if one.get("InstanceId")
+        ]
         foreign = sorted(set(holders) - {self.instance_id})
         if foreign:
             raise DeclaredResourceError(
-                f"the data volume {self.params['volume_id']} is attached to {', '.join(foreign)}, expected it free or "
-                f"on {self.instance_id or 'no instance'}: stop that instance and detach the volume, or restore its tags"
+                f"the data volume {self.params['volume_id']} is attached to {', '.join(foreign)}, "
+                "expected it free or "
+                f"on {self.instance_id or 'no instance'}: stop that instance and detach the volume, or "
+                "restore its tags"
             )
 
     def _attach(self, attachment: Dict[str, Any]) -> None:
         volume_id = attachment["volume_id"]
+        outdated = [{"Key": FINAL_SNAPSHOT}]
+        call("forget the final snapshot", self.ec2.delete_tags, Resources=[volume_id], Tags=outdated)
         call(
             f"attach {volume_id} to {self.instance_id}",
             self.ec2.attach_volume,
@@ -315,7 +321,9 @@ class ActiveInstance(DeclaredResource):
         """Start the instance, attach the volume, protect it, set tags."""
         to_set, _removed = tag_changes(current["tags"], desired["tags"])
         if to_set:
-            call("tag the instance", self.ec2.create_tags, Resources=[self.instance_id], Tags=tag_list(to_set))
+            call(
+                "tag the instance", self.ec2.create_tags, Resources=[self.instance_id], Tags=tag_list(to_set)
+            )
         if current["attachment"] is None:
             self._refuse_foreign_attachment()
             self._attach(desired["attachment"])

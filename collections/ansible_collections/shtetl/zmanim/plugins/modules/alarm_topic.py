@@ -12,7 +12,8 @@ module: alarm_topic
 version_added: 0.1.0
 short_description: Declare an SNS topic with its e-mail subscriptions
 description:
-  - Keeps a topic and the e-mail addresses that are subscribed to it; each address confirms once, by a mail of AWS.
+  - Keeps a topic and the e-mail addresses that are subscribed to it; each address confirms
+    once, by a mail of AWS.
   - Other subscriptions are left alone.
   - Works in check mode before the topic exists, where C(community.aws.sns_topic) fails.
 options:
@@ -63,17 +64,17 @@ arn:
   type: str
 """
 
-from typing import Any
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import pages
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    pages,
+    run,
+    tag_list,
+)
 
 
 class AlarmTopic(DeclaredResource):

@@ -97,23 +97,21 @@ volume_id:
   type: str
 """
 
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import wait_until
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    DeclaredResourceError,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+    wait_until,
+)
 
 GONE = ("InvalidVolume.NotFound",)
 
@@ -143,7 +141,8 @@ class DataVolume(DeclaredResource):
         if len(volumes) > 1:
             found = ", ".join(sorted(volume["VolumeId"] for volume in volumes))
             raise DeclaredResourceError(
-                f"{len(volumes)} volumes are named {self.name} ({found}), expected one: take the Name tag off the others"
+                f"{len(volumes)} volumes are named {self.name} ({found}), expected one: take the Name "
+                "tag off the others"
             )
         return self._state_of(volumes[0]) if volumes else None
 
@@ -168,7 +167,11 @@ class DataVolume(DeclaredResource):
             first = {} if self.params["snapshot_id"] else self.params["first_tags"]
             return dict(self._new_shape(), tags=desired_tags({}, dict(tags, **first), purge=True))
         self._report_differences(current)
-        speed = {key: self.params[key] for key in ("iops", "throughput")} if current["volume_type"] == "gp3" else {}
+        speed = (
+            {key: self.params[key] for key in ("iops", "throughput")}
+            if current["volume_type"] == "gp3"
+            else {}
+        )
         return dict(current, tags=desired_tags(current["tags"], tags, purge=False), **speed)
 
     def _new_shape(self) -> State:
@@ -186,13 +189,17 @@ class DataVolume(DeclaredResource):
         if self.params["snapshot_id"] or self.params["accept_empty"]:
             return
         filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        snapshots = call("look for snapshots", self.ec2.describe_snapshots, OwnerIds=["self"], Filters=filters)
+        snapshots = call(
+            "look for snapshots", self.ec2.describe_snapshots, OwnerIds=["self"], Filters=filters
+        )
         found = sorted(snapshots["Snapshots"], key=lambda snapshot: snapshot["StartTime"])
         if found:
             newest = found[-1]
             raise DeclaredResourceError(
-                f"there is no volume named {self.name}, but {len(found)} snapshot(s) of an earlier one, the newest "
-                f"{newest['SnapshotId']} of {newest['StartTime']:%Y-%m-%d %H:%M} UTC: give snapshot_id to restore "
+                f"there is no volume named {self.name}, but {len(found)} snapshot(s) of an earlier one, "
+                "the newest "
+                f"{newest['SnapshotId']} of {newest['StartTime']:%Y-%m-%d %H:%M} UTC: give snapshot_id "
+                "to restore "
                 "it, or accept_empty to start with an empty database"
             )
 
@@ -209,7 +216,9 @@ class DataVolume(DeclaredResource):
                 f"{self.params['size_gib']}: the size of an existing volume is left alone"
             )
         if not current["encrypted"]:
-            self.module.warn(f"the volume {self.volume_id} is not encrypted: restore an encrypted copy of a snapshot")
+            self.module.warn(
+                f"the volume {self.volume_id} is not encrypted: restore an encrypted copy of a snapshot"
+            )
 
     def create(self, desired: State) -> None:
         """Create the volume and wait until it is available."""
@@ -226,7 +235,9 @@ class DataVolume(DeclaredResource):
             arguments["KmsKeyId"] = self.params["kms_key_id"]
         if self.params["snapshot_id"]:
             arguments["SnapshotId"] = self.params["snapshot_id"]
-        self.volume_id = call(f"create the volume {self.name}", self.ec2.create_volume, **arguments)["VolumeId"]
+        self.volume_id = call(f"create the volume {self.name}", self.ec2.create_volume, **arguments)[
+            "VolumeId"
+        ]
         self._wait("is available", lambda status: status == "available")
 
     def _status(self) -> str:
@@ -256,7 +267,8 @@ class DataVolume(DeclaredResource):
         """Delete the volume that was named by its id and is attached nowhere."""
         if self.attached_to:
             raise DeclaredResourceError(
-                f"the volume {self.volume_id} is attached to {', '.join(self.attached_to)}: end that instance first"
+                f"the volume {self.volume_id} is attached to {', '.join(self.attached_to)}: end that "
+                "instance first"
             )
         call(f"delete {self.volume_id}", self.ec2.delete_volume, missing=GONE, VolumeId=self.volume_id)
         self._wait("is deleted", lambda status: status == "deleted")
@@ -274,7 +286,8 @@ class NamedDeletion(DataVolume):
         found = super().current()
         if found is not None and self.params["volume_id"] != self.volume_id:
             raise DeclaredResourceError(
-                f"the volume named {self.name} is {self.volume_id}, but {self.params['volume_id']} is to be deleted: "
+                f"the volume named {self.name} is {self.volume_id}, but {self.params['volume_id']} is to "
+                "be deleted: "
                 "name the right one"
             )
         return found

@@ -64,20 +64,20 @@ allocation_id:
   type: str
 """
 
-from typing import Any
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    DeclaredResourceError,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+)
 
 
 class ElasticIp(DeclaredResource):
@@ -95,11 +95,14 @@ class ElasticIp(DeclaredResource):
     def current(self) -> Optional[State]:
         """Read the address that has the name; more than one is an error."""
         filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        found = call(f"look for the address {self.name}", self.ec2.describe_addresses, Filters=filters)["Addresses"]
+        found = call(f"look for the address {self.name}", self.ec2.describe_addresses, Filters=filters)[
+            "Addresses"
+        ]
         if len(found) > 1:
             addresses = ", ".join(sorted(address["PublicIp"] for address in found))
             raise DeclaredResourceError(
-                f"{len(found)} Elastic IPs are named {self.name} ({addresses}), expected one: release the others"
+                f"{len(found)} Elastic IPs are named {self.name} ({addresses}), expected one: release "
+                "the others"
             )
         if not found:
             return None
@@ -136,7 +139,9 @@ class ElasticIp(DeclaredResource):
         """Move the address and set its tags."""
         to_set, _removed = tag_changes(current["tags"], desired["tags"])
         if to_set:
-            call("tag the address", self.ec2.create_tags, Resources=[self.allocation_id], Tags=tag_list(to_set))
+            call(
+                "tag the address", self.ec2.create_tags, Resources=[self.allocation_id], Tags=tag_list(to_set)
+            )
         self._associate(current["instance_id"], desired["instance_id"])
 
     def delete(self, current: State) -> None:

@@ -13,7 +13,8 @@ version_added: 0.1.0
 short_description: Declare a public hosted zone and a set of its records
 description:
   - Keeps a hosted zone and the declared records, which are written in one change.
-  - Records that are not declared are left alone; I(state=absent) deletes a zone with all of its records.
+  - Records that are not declared are left alone. I(state=absent) deletes the records at and below I(domain),
+    and the zone when no others are left in it.
   - Check mode knows the records of a zone that doesn't exist yet, which separate modules can't.
 options:
   name:
@@ -25,6 +26,10 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  domain:
+    description: >-
+      With I(state=absent), the domain whose records go, itself and everything below it. The zone by default.
+    type: str
   comment:
     description: Comment of the zone.
     type: str
@@ -114,25 +119,21 @@ name_servers:
 """
 
 import uuid
-
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Mapping
-from typing import Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import wait_until
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    DeclaredResourceError,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+    wait_until,
+)
 
 
 def full_name(domain: str) -> str:
@@ -148,7 +149,9 @@ def record_key(record: Mapping[str, Any]) -> str:
 def declared_record(record: Mapping[str, Any]) -> Dict[str, Any]:
     """Return an option's record as it stands in the state."""
     if record.get("alias"):
-        return {"alias": {"domain": full_name(record["alias"]["domain"]), "zone_id": record["alias"]["zone_id"]}}
+        return {
+            "alias": {"domain": full_name(record["alias"]["domain"]), "zone_id": record["alias"]["zone_id"]}
+        }
     return {"ttl": record["ttl"], "values": sorted(record["values"])}
 
 
@@ -192,7 +195,9 @@ class HostedZone(DeclaredResource):
 
     def current(self) -> Optional[State]:
         """Read the zone and those of its records that are declared."""
-        answer = call("look for the zone", self.route53.list_hosted_zones_by_name, DNSName=self.name, MaxItems="5")
+        answer = call(
+            "look for the zone", self.route53.list_hosted_zones_by_name, DNSName=self.name, MaxItems="5"
+        )
         zones = [
             zone
             for zone in answer["HostedZones"]
@@ -200,7 +205,9 @@ class HostedZone(DeclaredResource):
         ]
         if len(zones) > 1:
             found = ", ".join(zone["Id"].split("/")[-1] for zone in zones)
-            raise DeclaredResourceError(f"{len(zones)} public zones are named {self.name} ({found}), expected one")
+            raise DeclaredResourceError(
+                f"{len(zones)} public zones are named {self.name} ({found}), expected one"
+            )
         if not zones:
             return None
         self.zone_id = zones[0]["Id"].split("/")[-1]
@@ -214,7 +221,11 @@ class HostedZone(DeclaredResource):
 
     def _record_sets(self) -> List[Dict[str, Any]]:
         paginator = self.route53.get_paginator("list_resource_record_sets")
-        return [one for page in paginator.paginate(HostedZoneId=self.zone_id) for one in page["ResourceRecordSets"]]
+        return [
+            one
+            for page in paginator.paginate(HostedZoneId=self.zone_id)
+            for one in page["ResourceRecordSets"]
+        ]
 
     def _declared_records(self) -> Dict[str, Any]:
         wanted = {record_key(record) for record in self.params["records"]}
@@ -280,21 +291,56 @@ class HostedZone(DeclaredResource):
         if self.params["wait_timeout"]:
             wait_until(
                 f"the change of {self.name} on all name servers",
-                lambda: call("read the change", self.route53.get_change, Id=change_id)["ChangeInfo"]["Status"],
+                lambda: call("read the change", self.route53.get_change, Id=change_id)["ChangeInfo"][
+                    "Status"
+                ],
                 lambda status: status == "INSYNC",
                 deadline=self.params["wait_timeout"],
                 interval=2.0,
             )
 
-    def delete(self, current: State) -> None:
-        """Delete all records, then the zone."""
-        own = [one for one in self._record_sets() if not (one["Name"] == self.name and one["Type"] in ("NS", "SOA"))]
-        self._change("DELETE", own)
-        call(f"delete the zone {self.name}", self.route53.delete_hosted_zone, missing=("NoSuchHostedZone",), Id=self.zone_id)
-
     def result(self) -> State:
         """Return the zone's id and name servers."""
         return {"zone_id": self.zone_id, "name_servers": self.name_servers}
+
+
+class UnusedZone(HostedZone):
+    """The records of one domain in a zone, and the zone when it has no others."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__(module)
+        self.domain = full_name(self.params["domain"] or self.params["name"])
+
+    def current(self) -> Optional[State]:
+        """Read what would go: the records of the domain, and the zone when nothing else is in it."""
+        if super().current() is None:
+            return None
+        listed = [one for one in self._record_sets() if not self._is_zone_own(one)]
+        own = [one for one in listed if self._is_own(one)]
+        if not own and listed:
+            return None
+        keys = sorted(f"{one['Name']} {one['Type']}" for one in own)
+        return {"records": keys, "zone": "kept" if len(own) < len(listed) else "deleted"}
+
+    def _is_zone_own(self, record: Mapping[str, Any]) -> bool:
+        return bool(record["Name"] == self.name and record["Type"] in ("NS", "SOA"))
+
+    def _is_own(self, record: Mapping[str, Any]) -> bool:
+        name = full_name(record["Name"])
+        return name == self.domain or name.endswith("." + self.domain)
+
+    def delete(self, current: State) -> None:
+        """Delete the records of the domain, then the zone when it is empty."""
+        records = [one for one in self._record_sets() if not self._is_zone_own(one) and self._is_own(one)]
+        self._change("DELETE", records)
+        if current["zone"] == "deleted":
+            missing = ("NoSuchHostedZone",)
+            call(
+                f"delete the zone {self.name}",
+                self.route53.delete_hosted_zone,
+                missing=missing,
+                Id=self.zone_id,
+            )
 
 
 def main() -> None:
@@ -305,7 +351,11 @@ def main() -> None:
     }
     record = {
         "name": {"type": "str", "required": True},
-        "type": {"type": "str", "required": True, "choices": ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "TXT"]},
+        "type": {
+            "type": "str",
+            "required": True,
+            "choices": ["A", "AAAA", "CAA", "CNAME", "MX", "NS", "TXT"],
+        },
         "ttl": {"type": "int", "default": 300},
         "values": {"type": "list", "elements": "str", "default": []},
         "alias": {"type": "dict", "options": alias},
@@ -314,6 +364,7 @@ def main() -> None:
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "domain": {"type": "str"},
             "comment": {"type": "str", "default": ""},
             "records": {"type": "list", "elements": "dict", "default": [], "options": record},
             "wait_timeout": {"type": "int", "default": 120},
@@ -321,7 +372,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    run(module, HostedZone)
+    run(module, UnusedZone if module.params["state"] == "absent" else HostedZone)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ module: launch_template
 version_added: 0.1.0
 short_description: Declare an EC2 launch template for instances with IMDSv2
 description:
-  - Keeps a launch template whose default version is exactly what is declared; a difference makes a new version.
+  - Keeps a launch template whose default version is exactly what is declared; a difference
+    makes a new version.
   - Always asks for IMDSv2 with the instance's tags readable, and for an encrypted root volume.
   - Names no image; the image is given at launch, so that a new image changes no template.
   - Unlike C(amazon.aws.ec2_launch_template) a second run changes nothing and the diff shows every difference.
@@ -94,23 +95,19 @@ template_id:
 """
 
 import base64
-
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Mapping
-from typing import Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+)
 
 GONE = ("InvalidLaunchTemplateName.NotFoundException", "InvalidLaunchTemplateId.NotFound")
 
@@ -126,7 +123,9 @@ def readable(data: Mapping[str, Any]) -> Dict[str, Any]:
     if "UserData" in shown:
         shown["UserData"] = decoded(shown["UserData"])
     if "MetadataOptions" in shown:
-        shown["MetadataOptions"] = {key: value for key, value in shown["MetadataOptions"].items() if key != "State"}
+        shown["MetadataOptions"] = {
+            key: value for key, value in shown["MetadataOptions"].items() if key != "State"
+        }
     if "SecurityGroupIds" in shown:
         shown["SecurityGroupIds"] = sorted(shown["SecurityGroupIds"])
     if "TagSpecifications" in shown:
@@ -168,7 +167,9 @@ def template_data(options: Mapping[str, Any]) -> Dict[str, Any]:
             "InstanceMetadataTags": "enabled",
         },
         "SecurityGroupIds": sorted(options["security_group_ids"]),
-        "TagSpecifications": [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume") if tags],
+        "TagSpecifications": [
+            {"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume") if tags
+        ],
         "UserData": options["user_data"],
     }
     return {key: value for key, value in data.items() if value not in (None, "", [], {})}
@@ -216,7 +217,10 @@ class LaunchTemplate(DeclaredResource):
     def desired(self, current: Optional[State]) -> State:
         """Return the declared template."""
         held = (current or {}).get("tags")
-        return {"data": template_data(self.params), "tags": desired_tags(held, self.params["tags"], purge=False)}
+        return {
+            "data": template_data(self.params),
+            "tags": desired_tags(held, self.params["tags"], purge=False),
+        }
 
     def create(self, desired: State) -> None:
         """Create the template with its first version."""
@@ -237,7 +241,9 @@ class LaunchTemplate(DeclaredResource):
         """Make a new default version when the data differs, and set tags."""
         to_set, _removed = tag_changes(current["tags"], desired["tags"])
         if to_set:
-            call("tag the template", self.ec2.create_tags, Resources=[self.template_id], Tags=tag_list(to_set))
+            call(
+                "tag the template", self.ec2.create_tags, Resources=[self.template_id], Tags=tag_list(to_set)
+            )
         if current["data"] != desired["data"]:
             version = call(
                 f"make a version of {self.name}",

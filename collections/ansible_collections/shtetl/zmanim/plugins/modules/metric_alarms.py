@@ -127,20 +127,17 @@ names:
   elements: str
 """
 
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Mapping
-from typing import Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import pages
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    pages,
+    run,
+    tag_list,
+)
 
 COMPARISONS = [
     "GreaterThanOrEqualToThreshold",
@@ -219,7 +216,9 @@ class MetricAlarms(DeclaredResource):
     def desired(self, current: Optional[State]) -> State:
         """Return the declared alarms."""
         actions = self.params["actions"]
-        return {self.prefix + alarm["name"]: declared_alarm(alarm, actions) for alarm in self.params["alarms"]}
+        return {
+            self.prefix + alarm["name"]: declared_alarm(alarm, actions) for alarm in self.params["alarms"]
+        }
 
     def create(self, desired: State) -> None:
         """Create all alarms."""

@@ -60,19 +60,19 @@ arn:
   type: str
 """
 
-from typing import Any
-from typing import Optional
+from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+)
 
 GONE = ("NoSuchEntity",)
 
@@ -98,7 +98,9 @@ class OidcProvider(DeclaredResource):
             return None
         self.arn = matching[0]
         arn = {"OpenIDConnectProviderArn": self.arn}
-        answer = call("read the identity provider", self.iam.get_open_id_connect_provider, missing=GONE, **arn)
+        answer = call(
+            "read the identity provider", self.iam.get_open_id_connect_provider, missing=GONE, **arn
+        )
         if answer is None:
             return None
         return {"client_ids": sorted(answer["ClientIDList"]), "tags": tag_dict(answer.get("Tags"))}
@@ -122,9 +124,16 @@ class OidcProvider(DeclaredResource):
         """Set audiences and tags."""
         arn = {"OpenIDConnectProviderArn": self.arn}
         for client in sorted(set(desired["client_ids"]) - set(current["client_ids"])):
-            call("add an audience", self.iam.add_client_id_to_open_id_connect_provider, ClientID=client, **arn)
+            call(
+                "add an audience", self.iam.add_client_id_to_open_id_connect_provider, ClientID=client, **arn
+            )
         for client in sorted(set(current["client_ids"]) - set(desired["client_ids"])):
-            call("remove an audience", self.iam.remove_client_id_from_open_id_connect_provider, ClientID=client, **arn)
+            call(
+                "remove an audience",
+                self.iam.remove_client_id_from_open_id_connect_provider,
+                ClientID=client,
+                **arn,
+            )
         to_set, to_remove = tag_changes(current["tags"], desired["tags"])
         if to_set:
             call("tag the provider", self.iam.tag_open_id_connect_provider, Tags=tag_list(to_set), **arn)

@@ -63,7 +63,8 @@ options:
         description: Days after which the parts of an unfinished upload are deleted.
         type: int
   empty:
-    description: With I(state=absent), delete every object and version first. Without it a full bucket is an error.
+    description: >-
+      With I(state=absent), delete every object and version first. Without it a full bucket is an error.
     type: bool
     default: false
   tags:
@@ -106,26 +107,24 @@ arn:
   type: str
 """
 
-from typing import Any
-from typing import Dict
-from typing import Iterator
-from typing import List
-from typing import Mapping
-from typing import Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import declared
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
-from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import document_text
-from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import normalised
-from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import normalised_statement
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    declared,
+    desired_tags,
+    run,
+    tag_dict,
+    tag_list,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import (
+    document_text,
+    normalised,
+    normalised_statement,
+)
 
 TLS_ONLY = "TlsOnly"
 BLOCKED = {
@@ -194,7 +193,10 @@ class PrivateBucket(DeclaredResource):
 
     def _read(self, method: str) -> Dict[str, Any]:
         answer = call(
-            f"read the bucket {self.name} ({method})", getattr(self.s3, method), missing=UNSET, Bucket=self.name
+            f"read the bucket {self.name} ({method})",
+            getattr(self.s3, method),
+            missing=UNSET,
+            Bucket=self.name,
         )
         return answer or {}
 
@@ -207,7 +209,9 @@ class PrivateBucket(DeclaredResource):
             "encryption": self._encryption(),
             "lifecycle_rules": sorted((rule_of(rule) for rule in rules), key=lambda rule: str(rule["id"])),
             "policy": self._policy(),
-            "public_access_block": self._read("get_public_access_block").get("PublicAccessBlockConfiguration", {}),
+            "public_access_block": self._read("get_public_access_block").get(
+                "PublicAccessBlockConfiguration", {}
+            ),
             "tags": tag_dict(self._read("get_bucket_tagging").get("TagSet")),
             "versioning": self._read("get_bucket_versioning").get("Status", "Off") == "Enabled",
         }
@@ -267,7 +271,12 @@ class PrivateBucket(DeclaredResource):
             getattr(self, f"_write_{part}")(desired[part])
 
     def _write(self, method: str, **arguments: Any) -> None:
-        call(f"configure the bucket {self.name} ({method})", getattr(self.s3, method), Bucket=self.name, **arguments)
+        call(
+            f"configure the bucket {self.name} ({method})",
+            getattr(self.s3, method),
+            Bucket=self.name,
+            **arguments,
+        )
 
     def _write_encryption(self, algorithm: str) -> None:
         rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": algorithm}, "BucketKeyEnabled": True}

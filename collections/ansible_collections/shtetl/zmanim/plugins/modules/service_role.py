@@ -2,7 +2,7 @@
 # Copyright: (c) 2026, The shtetl.zmanim authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Declare an IAM role that a service or an identity provider assumes, with its policies and instance profile."""
+"""Declare an IAM role that a service assumes, with its policies and its instance profile."""
 
 from __future__ import annotations
 
@@ -96,23 +96,20 @@ name:
   type: str
 """
 
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import desired_tags
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_changes
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
-from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import document_text
-from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import normalised
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    desired_tags,
+    run,
+    tag_changes,
+    tag_dict,
+    tag_list,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.policy_document import document_text, normalised
 
 GONE = ("NoSuchEntity",)
 
@@ -153,7 +150,9 @@ class ServiceRole(DeclaredResource):
         return {name: normalised(self._policy(name)) for name in names}
 
     def _policy(self, name: str) -> Any:
-        answer = call(f"read the policy {name}", self.iam.get_role_policy, RoleName=self.name, PolicyName=name)
+        answer = call(
+            f"read the policy {name}", self.iam.get_role_policy, RoleName=self.name, PolicyName=name
+        )
         return answer["PolicyDocument"]
 
     def _profile_holds_role(self) -> bool:
@@ -194,7 +193,12 @@ class ServiceRole(DeclaredResource):
     def update(self, current: State, desired: State) -> None:
         """Bring each part of the role to its declaration."""
         if current["description"] != desired["description"]:
-            call("describe the role", self.iam.update_role, RoleName=self.name, Description=desired["description"])
+            call(
+                "describe the role",
+                self.iam.update_role,
+                RoleName=self.name,
+                Description=desired["description"],
+            )
         if current["trust"] != desired["trust"]:
             call(
                 "set the trust policy",
@@ -212,7 +216,9 @@ class ServiceRole(DeclaredResource):
 
     def _set_policies(self, current: Dict[str, Any], desired: Dict[str, Any]) -> None:
         for name in sorted(set(current) - set(desired)):
-            call(f"delete the policy {name}", self.iam.delete_role_policy, RoleName=self.name, PolicyName=name)
+            call(
+                f"delete the policy {name}", self.iam.delete_role_policy, RoleName=self.name, PolicyName=name
+            )
         for name, document in desired.items():
             if current.get(name) != document:
                 call(

@@ -61,17 +61,16 @@ verified:
   type: bool
 """
 
-from typing import Any
-from typing import List
-from typing import Optional
+from typing import Any, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    run,
+    tag_list,
+)
 
 GONE = ("NotFoundException",)
 KEY_LENGTH = "RSA_2048_BIT"

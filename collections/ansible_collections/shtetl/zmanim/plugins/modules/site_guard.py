@@ -26,10 +26,16 @@ options:
     required: true
   image:
     description: >-
-      Whether an image must be known. V(required) when an instance may have to be launched, V(ignored) otherwise.
+      Whether an image must be known. V(required) when an instance may have to be launched, V(ignored)
+      otherwise.
     type: str
     choices: [required, ignored]
     default: ignored
+  unfinished_swap:
+    description: Whether a swap that is between two instances is V(refused) or V(accepted).
+    type: str
+    choices: [refused, accepted]
+    default: refused
 attributes:
   check_mode:
     description: Works the same in check mode.
@@ -58,13 +64,14 @@ account_id:
   returned: always
   type: str
 image_id:
-  description: The image for a new instance, from the variable, else from the pointer; empty when neither exists.
+  description: The image for a new instance, from the variable, else from the pointer; else empty.
   returned: always
   type: str
 found:
   description: >-
     Identifiers of what exists, empty where it doesn't; vpc_id, subnet_id, security_group_id, volume_id,
-    instance_id, instance_private_ip, public_ip, allocation_id, health_check_id, api_domain, distribution_domain, ami_id.
+    instance_id, instance_private_ip, public_ip, allocation_id, health_check_id, api_domain,
+    distribution_domain, ami_id.
   returned: always
   type: dict
 """
@@ -73,29 +80,20 @@ import difflib
 import ipaddress
 import json
 import re
-
-from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import List
-from typing import Mapping
-from typing import NamedTuple
-from typing import Optional
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
 try:
     import boto3
-
-    from botocore.exceptions import BotoCoreError
-    from botocore.exceptions import ClientError
-    from botocore.exceptions import NoCredentialsError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 except ImportError:  # AnsibleAWSModule reports the missing library
     pass
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_dict
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResourceError,
+    call,
+    tag_dict,
+)
 from ansible_collections.shtetl.zmanim.plugins.module_utils.swap import phases
 
 WHERE = "correct it in the inventory's group_vars/all.yml or on the command line"
@@ -148,13 +146,17 @@ ZONE = r"[a-z]{2}(-[a-z]+)+-\d[a-z]"
 DOMAIN = r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}"
 URL = r"https?://\S+"
 SETTINGS: Dict[str, Setting] = {
-    "zmanim_env": Setting(text_like(r"[a-z][a-z0-9-]{0,19}"), "1 to 20 lower-case letters, digits and dashes"),
+    "zmanim_env": Setting(
+        text_like(r"[a-z][a-z0-9-]{0,19}"), "1 to 20 lower-case letters, digits and dashes"
+    ),
     "zmanim_region": Setting(text_like(r"[a-z]{2}(-[a-z]+)+-\d"), "a region such as eu-west-1"),
     "zmanim_availability_zone": Setting(text_like(ZONE), "a zone of the region such as eu-west-1a"),
     "zmanim_domain": Setting(text_like(DOMAIN), "a domain name such as zmanim.example.com"),
     "zmanim_base_path": Setting(text_like(r"(/[A-Za-z0-9_-]+)+"), "a path such as /backend"),
     "zmanim_architecture": Setting(one_of("arm64", "amd64"), "arm64 or amd64"),
-    "zmanim_instance_type": Setting(text_like(r"[a-z0-9-]+\.[a-z0-9]+"), "an instance type such as m7g.medium"),
+    "zmanim_instance_type": Setting(
+        text_like(r"[a-z0-9-]+\.[a-z0-9]+"), "an instance type such as m7g.medium"
+    ),
     "zmanim_postgres_major": Setting(one_of(15, 16, 17), "15, 16 or 17"),
     "zmanim_vpc_cidr": Setting(is_network, "a network such as 10.0.0.0/16"),
     "zmanim_subnet_cidr": Setting(is_network, "a network inside zmanim_vpc_cidr such as 10.0.1.0/24"),
@@ -166,14 +168,22 @@ SETTINGS: Dict[str, Setting] = {
     "zmanim_clerk_issuer": Setting(text_like(URL), "the URL of the token issuer"),
     "zmanim_clerk_audience": Setting(text_like(r"\S+"), "the audience of the tokens"),
     "zmanim_aws_endpoint_url": Setting(text_like(f"|{URL}"), "a URL, or '' for AWS itself"),
-    "zmanim_restic_repository": Setting(text_like(r"s3:\S+"), "a restic repository such as s3:s3.REGION.amazonaws.com/B"),
+    "zmanim_restic_repository": Setting(
+        text_like(r"s3:\S+"), "a restic repository such as s3:s3.REGION.amazonaws.com/B"
+    ),
     "zmanim_admin_email": Setting(text_like(r"[^@\s]+@[^@\s]+"), "an e-mail address"),
-    "zmanim_ami_id": Setting(text_like(r"(ami-([0-9a-f]{8}|[0-9a-f]{17}))?"), "an AMI id, or '' for the pointer in SSM"),
+    "zmanim_ami_id": Setting(
+        text_like(r"(ami-([0-9a-f]{8}|[0-9a-f]{17}))?"), "an AMI id, or '' for the pointer in SSM"
+    ),
     "zmanim_tags": Setting(is_tags, "a dict of tags"),
     "zmanim_dns_zone": Setting(text_like(DOMAIN), "the DNS zone that holds zmanim_domain", required=False),
-    "zmanim_github_repository": Setting(text_like(r"([\w.-]+/[\w.-]+)?"), "'' or OWNER/REPOSITORY", required=False),
+    "zmanim_github_repository": Setting(
+        text_like(r"([\w.-]+/[\w.-]+)?"), "'' or OWNER/REPOSITORY", required=False
+    ),
     "zmanim_optional_secrets": Setting(is_tags, "a dict of names and secrets", required=False),
-    "zmanim_volume_snapshot_id": Setting(text_like(r"(snap-[0-9a-f]+)?"), "'' or a snapshot id", required=False),
+    "zmanim_volume_snapshot_id": Setting(
+        text_like(r"(snap-[0-9a-f]+)?"), "'' or a snapshot id", required=False
+    ),
     "zmanim_accept_empty_volume": Setting(one_of(True, False), "true or false", required=False),
 }
 SECRET = ("zmanim_optional_secrets",)
@@ -183,14 +193,17 @@ def faults(settings: Mapping[str, Any], table: Optional[Mapping[str, Setting]] =
     """Return one line for every variable that is unknown, missing or wrong; [] when all are right."""
     known = SETTINGS if table is None else table
     lines = [_unknown(name, known) for name in sorted(settings) if name not in known]
-    for name, setting in known.items():
-        if settings.get(name) is None:
-            if setting.required:
-                lines.append(f"{name}: found nothing, expected {setting.expected}")
-        elif not setting.accepts(settings[name]):
-            found = "another form" if name in SECRET else repr(settings[name])
-            lines.append(f"{name}: found {found}, expected {setting.expected}")
+    lines += [line for name, setting in known.items() for line in _fault(name, setting, settings.get(name))]
     return lines or _contradictions(settings)
+
+
+def _fault(name: str, setting: Setting, value: Any) -> List[str]:
+    if value is None:
+        return [f"{name}: found nothing, expected {setting.expected}"] if setting.required else []
+    if setting.accepts(value):
+        return []
+    found = "another form" if name in SECRET else repr(value)
+    return [f"{name}: found {found}, expected {setting.expected}"]
 
 
 def _unknown(name: str, known: Mapping[str, Setting]) -> str:
@@ -231,18 +244,23 @@ class SiteGuard:
         if self.region not in known:
             close = difflib.get_close_matches(self.region, known, n=3)
             raise DeclaredResourceError(
-                f"zmanim_region: found {self.region!r}, expected a region of AWS such as {', '.join(close or known[:3])}"
+                f"zmanim_region: found {self.region!r}, expected a region of AWS such as "
+                f"{', '.join(close or known[:3])}"
             )
 
     def account_id(self) -> str:
         """Return the account that the credentials belong to; DeclaredResourceError when there are none."""
-        remedy = "give AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with aws sso login"
+        remedy = (
+            "give AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or log in with aws sso login"
+        )
         try:
             return str(self.module.client("sts").get_caller_identity()["Account"])
         except NoCredentialsError as error:
             raise DeclaredResourceError(f"AWS credentials: found none, expected some; {remedy}") from error
         except (ClientError, BotoCoreError) as error:
-            raise DeclaredResourceError(f"AWS credentials: found {error}, expected valid ones; {remedy}") from error
+            raise DeclaredResourceError(
+                f"AWS credentials: found {error}, expected valid ones; {remedy}"
+            ) from error
 
     def check_zone(self) -> None:
         """Fail unless the zone exists and is available in the region."""
@@ -251,7 +269,8 @@ class SiteGuard:
         wanted = self.settings["zmanim_availability_zone"]
         if wanted not in names:
             raise DeclaredResourceError(
-                f"zmanim_availability_zone: found {wanted!r}, expected one of {', '.join(names)} in {self.region}"
+                f"zmanim_availability_zone: found {wanted!r}, expected one of {', '.join(names)} in "
+                f"{self.region}"
             )
 
     def parameters(self) -> Dict[str, str]:
@@ -265,18 +284,24 @@ class SiteGuard:
     def check_image(self, image_id: str, origin: str) -> None:
         """Fail unless the image exists, is available and has the declared architecture."""
         gone = ("InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable")
-        answer = call(f"read the image {image_id}", self.ec2.describe_images, missing=gone, ImageIds=[image_id])
+        answer = call(
+            f"read the image {image_id}", self.ec2.describe_images, missing=gone, ImageIds=[image_id]
+        )
         images = (answer or {}).get("Images") or []
         if not images:
             raise DeclaredResourceError(
-                f"{origin}: found {image_id}, expected an AMI that exists in {self.region}; bake one with packer build"
+                f"{origin}: found {image_id}, expected an AMI that exists in {self.region}; bake one "
+                "with packer build"
             )
         architecture = ARCHITECTURES[self.settings["zmanim_architecture"]]
         if images[0].get("State", "available") != "available":
-            raise DeclaredResourceError(f"{origin}: found {image_id} in state {images[0]['State']}, expected available")
+            raise DeclaredResourceError(
+                f"{origin}: found {image_id} in state {images[0]['State']}, expected available"
+            )
         if images[0].get("Architecture", architecture) != architecture:
             raise DeclaredResourceError(
-                f"{origin}: found {image_id} with architecture {images[0]['Architecture']}, expected {architecture} "
+                f"{origin}: found {image_id} with architecture {images[0]['Architecture']}, expected "
+                f"{architecture} "
                 "because of zmanim_architecture"
             )
 
@@ -289,7 +314,8 @@ class SiteGuard:
             self.check_image(pointer, f"the parameter /zmanim/{self.env}/ami-id")
         elif not pointer and not launched and self.module.params["image"] == "required":
             raise DeclaredResourceError(
-                f"zmanim_ami_id: found '' and no parameter /zmanim/{self.env}/ami-id, expected an image for the first "
+                f"zmanim_ami_id: found '' and no parameter /zmanim/{self.env}/ami-id, expected an image "
+                "for the first "
                 "instance; bake one with packer build and give its id"
             )
         return str(named or pointer)
@@ -310,7 +336,9 @@ class SiteGuard:
             "public_ip": address.get("PublicIp", ""),
             "security_group_id": self._security_group(name, vpc.get("VpcId", "")),
             "subnet_id": self._named("describe_subnets", "Subnets", name).get("SubnetId", ""),
-            "volume_id": self._named("describe_volumes", "Volumes", f"zmanim-data-{self.env}").get("VolumeId", ""),
+            "volume_id": self._named("describe_volumes", "Volumes", f"zmanim-data-{self.env}").get(
+                "VolumeId", ""
+            ),
             "vpc_id": vpc.get("VpcId", ""),
         }
 
@@ -366,7 +394,8 @@ def refuse_unfinished_swap(swap: Mapping[str, Any]) -> None:
     phase = swap.get("phase", phases.DONE)
     if phase not in phases.FINISHED:
         raise DeclaredResourceError(
-            f"a swap is in phase {phase}, expected none or a finished one: run playbooks/swap.yml, which finishes it "
+            f"a swap is in phase {phase}, expected none or a finished one: run playbooks/swap.yml, which "
+            "finishes it "
             "or rolls it back"
         )
 
@@ -377,7 +406,8 @@ def answer_of(guard: SiteGuard) -> Dict[str, Any]:
     account_id = guard.account_id()
     guard.check_zone()
     pointers = guard.parameters()
-    refuse_unfinished_swap(json.loads(pointers["swap"] or "{}"))
+    if guard.module.params["unfinished_swap"] == "refused":
+        refuse_unfinished_swap(json.loads(pointers["swap"] or "{}"))
     found = guard.found()
     image_id = guard.image(pointers["ami-id"], launched=bool(found["instance_id"]))
     found.update(ami_id=pointers["ami-id"])
@@ -389,6 +419,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "settings": {"type": "dict", "required": True},
+            "unfinished_swap": {"type": "str", "choices": ["refused", "accepted"], "default": "refused"},
             "image": {"type": "str", "choices": ["required", "ignored"], "default": "ignored"},
         },
         supports_check_mode=True,

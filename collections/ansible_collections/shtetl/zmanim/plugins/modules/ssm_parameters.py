@@ -41,7 +41,7 @@ options:
         type: str
         required: true
       overwrite:
-        description: Whether a value that differs is replaced. Otherwise the value is only written the first time.
+        description: Whether a value that differs is replaced. Otherwise it is only written the first time.
         type: bool
         default: true
       description:
@@ -84,6 +84,11 @@ options:
         description: What the parameter is for. Written together with the value.
         type: str
         default: ""
+  keep:
+    description: Names below the path that I(state=absent) leaves alone.
+    type: list
+    elements: str
+    default: []
   key_id:
     description: KMS key that encrypts the secrets. The account's own key for SSM when not given.
     type: str
@@ -129,21 +134,18 @@ names:
 
 import secrets
 import string
-
-from typing import Any
-from typing import Dict
-from typing import List
-from typing import Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResource
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import State
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import call
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import conceal
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import pages
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import tag_list
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    DeclaredResource,
+    State,
+    call,
+    conceal,
+    pages,
+    run,
+    tag_list,
+)
 
 ALPHABET = string.ascii_letters + string.digits
 TO_GENERATE = "(generated when created)"
@@ -182,9 +184,14 @@ class SsmParameters(DeclaredResource):
         named = {
             parameter["Name"]: self._state_of(parameter)
             for parameter in found
-            if not self.declared or parameter["Name"] in self.declared
+            if self._is_meant(parameter["Name"])
         }
         return named or None
+
+    def _is_meant(self, name: str) -> bool:
+        if self.declared:
+            return name in self.declared
+        return name not in [f"{self.path}/{kept}" for kept in self.params["keep"]]
 
     def _state_of(self, parameter: Dict[str, Any]) -> Dict[str, str]:
         entry = self.declared.get(parameter["Name"], {"group": "generated"})
@@ -216,7 +223,11 @@ class SsmParameters(DeclaredResource):
 
     def _put(self, name: str, wanted: Dict[str, str], exists: bool) -> None:
         entry = self.declared[name]
-        arguments: Dict[str, Any] = {"Name": name, "Type": wanted["type"], "Description": entry["description"]}
+        arguments: Dict[str, Any] = {
+            "Name": name,
+            "Type": wanted["type"],
+            "Description": entry["description"],
+        }
         generate = wanted["value"] == TO_GENERATE
         arguments["Value"] = random_secret(entry["length"]) if generate else wanted["value"]
         if self.params["key_id"] and wanted["type"] == "SecureString":
@@ -266,8 +277,15 @@ def main() -> None:
             "path": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "values": {"type": "list", "elements": "dict", "default": [], "options": value},
-            "secrets": {"type": "list", "elements": "dict", "default": [], "options": secret, "no_log": False},
+            "secrets": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": secret,
+                "no_log": False,
+            },
             "generated": {"type": "list", "elements": "dict", "default": [], "options": generated},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "key_id": {"type": "str"},
             "tags": {"type": "dict", "default": {}},
         },

@@ -12,7 +12,8 @@ module: wait_for_health
 version_added: 0.1.0
 short_description: Wait until an HTTP address answers 200
 description:
-  - Asks an address every I(interval) seconds until it answers with the status 200, at most until the deadline.
+  - Asks an address every I(interval) seconds until it answers with the status 200, at most until the
+    deadline.
   - The status decides; the body is not looked at.
   - Runs in one process, so that the deadline holds however the address fails.
 options:
@@ -65,11 +66,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-
-from typing import Any
-from typing import Callable
-from typing import Dict
-from typing import Tuple
+from typing import Any, Callable, Dict, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -78,7 +75,7 @@ REQUEST_TIMEOUT = 5.0
 
 def ask(url: str, headers: Dict[str, str], timeout: float) -> str:
     """Return "200" when the address is healthy, else what it answered or how it failed."""
-    request = urllib.request.Request(url, headers=headers)
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - main() admits http and https only
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=timeout) as answer:
@@ -121,14 +118,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     options: Dict[str, Any] = module.params
+    if not options["url"].startswith(("http://", "https://")):
+        module.fail_json(msg=f"url: found {options['url']!r}, expected an address with http:// or https://")
     if module.check_mode:
         module.exit_json(changed=False, seconds=0.0, attempts=0)
     answer, seconds, attempts = wait(
-        lambda timeout: ask(options["url"], options["headers"], timeout), options["deadline"], options["interval"]
+        lambda timeout: ask(options["url"], options["headers"], timeout),
+        options["deadline"],
+        options["interval"],
     )
     if answer != "200":
         module.fail_json(
-            msg=f"{options['url']} did not answer 200 within {options['deadline']:g} s; last answer: {answer}",
+            msg=f"{options['url']} did not answer 200 within {options['deadline']:g} s; "
+            f"last answer: {answer}",
             seconds=seconds,
             attempts=attempts,
         )
