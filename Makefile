@@ -9,6 +9,8 @@ VENV := $(CURDIR)/build/venv
 INVENTORY ?= lab
 PROFILE ?= fast
 ROLES ?=
+IMAGE_VERSION ?= 0.0.0
+REHEARSE ?=
 
 export PATH := $(VENV)/bin:$(CURDIR)/build/tools/bin:$(PATH)
 export PACKER_PLUGIN_PATH := $(CURDIR)/build/tools/plugins
@@ -46,7 +48,7 @@ unit: setup-python ## Unit tests: no machine, no root
 .PHONY: test test-playbooks test-lab test-roles
 test: setup check test-playbooks test-lab test-roles ## Everything: lint, unit tests, playbooks, the lab, every role in a real machine
 test-playbooks: setup-python ## The playbooks against an emulated AWS without machines
-	pytest -q -m moto
+	pytest -q -n 2 -m moto
 test-lab: setup ## The lab itself: machines, volumes, addresses, nothing left behind
 	pytest -q -m lab
 test-roles: setup ## Each role: check, converge, idempotence, verify (ROLES="redis7 ..." for some)
@@ -54,6 +56,10 @@ test-roles: setup ## Each role: check, converge, idempotence, verify (ROLES="red
 
 ##### the lab and the rehearsal
 .PHONY: rehearse lab lab-down image
+image: setup-python ## Bake an image and say which AMI it is (INVENTORY=production IMAGE_VERSION=1.0.0)
+	packer init packer
+	packer build -var-file=inventories/$(INVENTORY)/packer.pkrvars.hcl -var image_version=$(IMAGE_VERSION) \
+	  -var git_commit=$$(git rev-parse --short HEAD) packer
 rehearse: setup ## The whole production on this machine, from bake to destroy, with a report (PROFILE=fast|aws)
 	python -m tests.rehearsal --profile $(PROFILE) $(REHEARSE)
 lab: setup ## Start the emulated AWS (PROFILE=fast|aws); build/lab/env has the exports
