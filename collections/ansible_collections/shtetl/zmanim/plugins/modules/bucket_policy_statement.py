@@ -63,9 +63,12 @@ sid:
   sample: AllowDistribution
 """
 
+from typing import Any, Dict, List, Optional
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
     DeclaredResource,
+    State,
     call,
     run,
 )
@@ -81,12 +84,12 @@ class Statement(DeclaredResource):
 
     kind = "bucket policy statement"
 
-    def __init__(self, module):
+    def __init__(self, module: Any) -> None:
         super().__init__(module)
         self.client = module.client("s3")
-        self.others = []
+        self.others: List[State] = []
 
-    def current(self):
+    def current(self) -> Optional[State]:
         found = call(
             f"read the policy of the bucket {self.params['bucket']}",
             self.client.get_bucket_policy,
@@ -98,10 +101,10 @@ class Statement(DeclaredResource):
         self.others = [item for item in statements if item.get("Sid") != sid]
         return next((item for item in statements if item.get("Sid") == sid), None)
 
-    def desired(self, current):
+    def desired(self, current: Optional[State]) -> State:
         return normalised_statement(dict(self.params["statement"], Sid=self.params["sid"]))
 
-    def _put(self, statements):
+    def _put(self, statements: List[State]) -> None:
         bucket = {"Bucket": self.params["bucket"]}
         if not statements:
             call("delete the bucket's policy", self.client.delete_bucket_policy, **bucket)
@@ -109,20 +112,20 @@ class Statement(DeclaredResource):
         policy = document_text({"Version": "2012-10-17", "Statement": statements})
         call("write the bucket's policy", self.client.put_bucket_policy, Policy=policy, **bucket)
 
-    def create(self, desired):
+    def create(self, desired: State) -> None:
         self._put([*self.others, desired])
 
-    def update(self, current, desired):
+    def update(self, current: State, desired: State) -> None:
         self._put([*self.others, desired])
 
-    def delete(self, current):
+    def delete(self, current: State) -> None:
         self._put(self.others)
 
-    def result(self):
+    def result(self) -> State:
         return {"sid": self.params["sid"]}
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     return {
         "bucket": {"required": True},
         "sid": {"required": True},
@@ -131,7 +134,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec=argument_spec(),
         supports_check_mode=True,

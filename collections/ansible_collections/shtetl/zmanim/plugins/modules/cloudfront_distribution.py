@@ -312,12 +312,14 @@ distribution:
       sample: Deployed
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront_distribution import Distribution
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 
 
-def origin_options():
+def origin_options() -> Dict[str, Any]:
     return {
         "id": {"required": True},
         "type": {"choices": ["s3", "custom"], "default": "custom"},
@@ -342,7 +344,7 @@ def origin_options():
     }
 
 
-def behavior_options(**more):
+def behavior_options(**more: Any) -> Dict[str, Any]:
     function = {
         "event_type": {"choices": ["viewer-request", "viewer-response"], "required": True},
         "arn": {"required": True},
@@ -364,7 +366,7 @@ def behavior_options(**more):
     )
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     error_response = {
         "error_code": {"type": "int", "required": True},
         "response_code": {"type": "int", "default": 0},
@@ -404,7 +406,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec=argument_spec(),
         supports_check_mode=True,

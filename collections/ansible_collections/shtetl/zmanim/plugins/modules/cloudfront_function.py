@@ -73,12 +73,14 @@ function:
       sample: arn:aws:cloudfront::123456789012:function/zmanim-production-pages
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import Function
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
         "state": {"choices": ["present", "absent"], "default": "present"},
@@ -89,7 +91,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(
         argument_spec=argument_spec(),
         supports_check_mode=True,

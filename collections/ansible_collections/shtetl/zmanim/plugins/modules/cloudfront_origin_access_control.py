@@ -71,12 +71,14 @@ origin_access_control:
       sample: zmanim-production
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import OriginAccessControl
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
         "state": {"choices": ["present", "absent"], "default": "present"},
@@ -86,7 +88,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
     run(module, OriginAccessControl)
 

@@ -113,12 +113,14 @@ origin_request_policy:
       sample: zmanim-production
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import OriginRequestPolicy
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 
 
-def selection(*behaviors):
+def selection(*behaviors: str) -> Dict[str, Any]:
     options = {
         "behavior": {"choices": list(behaviors), "default": "none"},
         "names": {"type": "list", "elements": "str", "default": []},
@@ -126,7 +128,7 @@ def selection(*behaviors):
     return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
         "state": {"choices": ["present", "absent"], "default": "present"},
@@ -139,7 +141,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
     run(module, OriginRequestPolicy)
 

@@ -166,12 +166,14 @@ response_headers_policy:
       sample: zmanim-production
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import ResponseHeadersPolicy
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     transport = {
         "max_age": {"type": "int", "required": True},
         "include_subdomains": {"type": "bool", "default": False},
@@ -210,7 +212,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
     run(module, ResponseHeadersPolicy)
 

@@ -276,12 +276,14 @@ http_api:
       sample: a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com
 """
 
+from typing import Any, Dict
+
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
 from ansible_collections.shtetl.zmanim.plugins.module_utils.http_api import HttpApi
 
 
-def argument_spec():
+def argument_spec() -> Dict[str, Any]:
     cors = {
         "allow_origins": {"type": "list", "elements": "str", "required": True},
         "allow_methods": {"type": "list", "elements": "str", "default": []},
@@ -339,7 +341,7 @@ def argument_spec():
     }
 
 
-def main():
+def main() -> None:
     module = AnsibleAWSModule(argument_spec=argument_spec(), supports_check_mode=True)
     run(module, HttpApi)
 
