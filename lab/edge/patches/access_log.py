@@ -98,12 +98,17 @@ class Delivery:
 
     def _run(self) -> None:
         while True:
-            batch = [self._lines.get()]
-            time.sleep(0.5)
-            while len(batch) < BATCH and not self._lines.empty():
-                batch.append(self._lines.get_nowait())
+            batch = self._next_batch()
             for group in {line[0] for line in batch}:
                 self._send(group, [line for line in batch if line[0] == group])
+
+    def _next_batch(self) -> list[Line]:
+        """Wait for a line and return it with those that arrive soon after."""
+        batch = [self._lines.get()]
+        time.sleep(0.5)
+        while len(batch) < BATCH and not self._lines.empty():
+            batch.append(self._lines.get_nowait())
+        return batch
 
     def _send(self, group: str, lines: list[Line]) -> None:
         events = [

@@ -246,32 +246,42 @@ def data(plugin_name: str, plugin: Document, readings: Readings, extra: dict[str
     for item in plugin.get("measurement") or DEFAULT_MEASUREMENTS[plugin_name]:
         wanted = item if isinstance(item, dict) else {"name": item}
         short = wanted["name"].removeprefix(f"{plugin_name}_")
-        for dimensions, values in readings:
-            if short not in values:
-                continue
-            labels = {**plugin.get("append_dimensions", {}), **dimensions, **extra}
-            found.append(
-                {
-                    "MetricName": wanted.get("rename") or f"{plugin_name}_{short}",
-                    "Dimensions": [{"Name": name, "Value": value} for name, value in labels.items() if value],
-                    "Value": float(values[short]),
-                    "Unit": wanted.get("unit") or unit(short),
-                    "Timestamp": time.time(),
-                }
-            )
+        metric = {
+            "MetricName": wanted.get("rename") or f"{plugin_name}_{short}",
+            "Unit": wanted.get("unit") or unit(short),
+        }
+        found += [
+            datum(metric, {**plugin.get("append_dimensions", {}), **dimensions, **extra}, values[short])
+            for dimensions, values in readings
+            if short in values
+        ]
     return found
+
+
+def datum(metric: Document, labels: dict[str, str], value: float) -> Document:
+    """Return one value of a metric, as of now; a label without a value is left out."""
+    return {
+        **metric,
+        "Dimensions": [{"Name": name, "Value": text} for name, text in labels.items() if text],
+        "Value": float(value),
+        "Timestamp": time.time(),
+    }
 
 
 def aggregated(found: list[Document], dimension_sets: list[list[str]]) -> list[Document]:
     """Add each datum once more for every declared set of dimensions that it has."""
-    more = []
-    for datum in found:
-        names = {dimension["Name"] for dimension in datum["Dimensions"]}
-        for wanted in dimension_sets:
-            if set(wanted) < names:
-                kept = [dimension for dimension in datum["Dimensions"] if dimension["Name"] in wanted]
-                more.append({**datum, "Dimensions": kept})
-    return more
+    return [
+        narrowed(one, wanted)
+        for one in found
+        for wanted in dimension_sets
+        if set(wanted) < {dimension["Name"] for dimension in one["Dimensions"]}
+    ]
+
+
+def narrowed(one: Document, names: list[str]) -> Document:
+    """Return a datum with no dimensions but the named ones."""
+    kept = [dimension for dimension in one["Dimensions"] if dimension["Name"] in names]
+    return {**one, "Dimensions": kept}
 
 
 def send_metrics(config: Document, machine: Machine, stopped: threading.Event) -> None:

@@ -89,15 +89,19 @@ def call(
         try:
             return method(**arguments)
         except ClientError as exception:
-            code = error_code(exception)
-            if code in missing:
+            if error_code(exception) in missing:
                 return None
-            if code not in TRANSIENT_CODES or attempt == ATTEMPTS:
-                raise DeclaredResourceError(f"could not {action}: {exception}", code) from exception
+            _raise_unless_repeatable(action, exception, attempt)
         except BotoCoreError as exception:
             raise DeclaredResourceError(f"could not {action}: {exception}") from exception
         pause(float(min(2 ** (attempt - 1), 8)))
     return None  # unreachable: the last attempt returns or raises
+
+
+def _raise_unless_repeatable(action: str, exception: BaseException, attempt: int) -> None:
+    code = error_code(exception)
+    if code not in TRANSIENT_CODES or attempt == ATTEMPTS:
+        raise DeclaredResourceError(f"could not {action}: {exception}", code) from exception
 
 
 def pages(

@@ -184,21 +184,35 @@ def _route_limits(route: Mapping[str, Any]) -> State:
 
 def problems(document: Mapping[str, Any]) -> List[str]:
     """Return what is wrong with a declared document, one sentence each."""
+    return [
+        *_route_problems(document),
+        *_cors_problems(document["cors"]),
+        *_timeout_problems(document["integrations"]),
+    ]
+
+
+def _route_problems(document: Mapping[str, Any]) -> List[str]:
     found = []
     for key, route in document["routes"].items():
         if route["integration"] not in document["integrations"]:
             found.append(f"route {key!r} names the undeclared integration {route['integration']!r}")
         if route["authorizer"] and route["authorizer"] not in document["authorizers"]:
             found.append(f"route {key!r} names the undeclared authorizer {route['authorizer']!r}")
-    cors = document["cors"]
-    if cors and cors["allow_credentials"] and "*" in cors["allow_origins"]:
-        found.append("cors: allow_credentials needs named origins; '*' is refused by browsers")
-    for name, integration in document["integrations"].items():
-        if not 50 <= integration["timeout_ms"] <= 30000:
-            found.append(
-                f"integration {name!r}: timeout_ms is {integration['timeout_ms']}, expected 50 to 30000"
-            )
     return found
+
+
+def _cors_problems(cors: Optional[Mapping[str, Any]]) -> List[str]:
+    if cors and cors["allow_credentials"] and "*" in cors["allow_origins"]:
+        return ["cors: allow_credentials needs named origins; '*' is refused by browsers"]
+    return []
+
+
+def _timeout_problems(integrations: Mapping[str, Any]) -> List[str]:
+    return [
+        f"integration {name!r}: timeout_ms is {integration['timeout_ms']}, expected 50 to 30000"
+        for name, integration in integrations.items()
+        if not 50 <= integration["timeout_ms"] <= 30000
+    ]
 
 
 # --- document -> calls -------------------------------------------------------------------------------
