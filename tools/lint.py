@@ -33,7 +33,7 @@ def linters() -> dict[str, list[str]]:
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
         "mypy": ["mypy", "lab", "tools", "tests/rehearsal"],
-        "mypy zmanimctl": ["mypy", "--python-version", "3.9", str(ZMANIMCTL)],
+        "mypy zmanimctl": ["mypy", "--python-version", "3.10", str(ZMANIMCTL)],
         "mypy plugins": [
             "mypy",
             *tracked(f"{COLLECTION}/plugins/module_utils/*.py", f"{COLLECTION}/plugins/modules/*.py"),
