@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,18 @@ ROOT = Path(__file__).resolve().parent.parent
 ROLES = ROOT / "collections/ansible_collections/shtetl/zmanim/roles"
 
 
+MARKUP = re.compile(r"\b[BCEIOPV]\(([^()]*)\)")
+
+
+def plain(text: Any) -> str:
+    """Ansible's markup, such as C(code) and O(option), as Markdown's code style."""
+    return MARKUP.sub(r"`\1`", str(text).strip())
+
+
 def one_line(text: Any) -> str:
     """A description (string or list of paragraphs) as one table cell."""
     parts = text if isinstance(text, list) else [text]
-    return " ".join(str(part).strip() for part in parts if part).replace("\n", " ").replace("|", "\\|")
+    return " ".join(plain(part) for part in parts if part).replace("\n", " ").replace("|", "\\|")
 
 
 def cell(value: Any) -> str:
@@ -56,7 +65,7 @@ def readme(role: str, specification: dict[str, Any]) -> str:
         lines += [one_line(content.get("short_description", "")) + ".", ""]
         description = content.get("description", [])
         for paragraph in description if isinstance(description, list) else [description]:
-            lines += [str(paragraph).strip(), ""]
+            lines += [plain(paragraph), ""]
         rows = option_rows(content.get("options", {}))
         if rows:
             lines += ["| variable | type | default | meaning |", "|---|---|---|---|", *rows, ""]
