@@ -73,17 +73,10 @@ def _site(r: Rehearsal, *arguments: str) -> tuple[int, float]:
     return commands.changed_tasks(log), round(time.monotonic() - started, 1)
 
 
-def _publish(r: Rehearsal) -> None:
-    """Put every version of the API into the release bucket, as a build pipeline does."""
-    bucket = f"zmanim-releases-{r.controller.environment_name}"
-    architecture = str(r.controller.variables["zmanim_architecture"])
-    client = r.controller.client("s3")
-    for version in (FIRST, SECOND, BROKEN):
-        for name in ("zmanim-api", "zmanim-api.sha256"):
-            body = (API / architecture / version / name).read_bytes()
-            client.put_object(Bucket=bucket, Key=f"{architecture}/{version}/{name}", Body=body)
-    current = json.dumps({"version": FIRST}).encode()
-    client.put_object(Bucket=bucket, Key="current.json", Body=current, ContentType="application/json")
+def _api(r: Rehearsal, version: str) -> dict[str, str]:
+    """Return the variables that name a version of the API and the file that a build pipeline made."""
+    file = API / str(r.controller.variables["zmanim_architecture"]) / version / "zmanim-api"
+    return {"release_version": version, "release_file": str(file)}
 
 
 def site(r: Rehearsal) -> None:
@@ -93,7 +86,7 @@ def site(r: Rehearsal) -> None:
     """
     with BootWatch(r.controller) as watch:
         buckets, bucket_seconds = _site(r, "--tags", "aws_storage")
-        _publish(r)
+        r.controller.playbook("publish", **_api(r, FIRST))
         changed, seconds = _site(r)
         r.facts["site"]["first"] = {
             "changed": buckets + changed,
@@ -170,14 +163,14 @@ def _version(r: Rehearsal) -> str:
 def release(r: Rehearsal) -> None:
     """Release the second version of the API."""
     with r.window("release"):
-        r.controller.playbook("release", minutes=4, release_version=SECOND)
+        r.controller.playbook("release", minutes=4, **_api(r, SECOND))
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
 def release_broken(r: Rehearsal) -> None:
     """Release a version that never becomes healthy: it must be refused, the old one must serve on."""
     with r.window("release-broken"):
-        r.controller.playbook("release", minutes=6, expected=FAILED, release_version=BROKEN)
+        r.controller.playbook("release", minutes=6, expected=FAILED, **_api(r, BROKEN))
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
