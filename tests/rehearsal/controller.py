@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,16 @@ class Controller:
         )
 
     def playbook(
-        self, name: str, *arguments: str, minutes: float = 5, expected: Sequence[int] = (0,), **extra: str
+        self,
+        name: str,
+        *arguments: str,
+        extra: Mapping[str, str] | None = None,
+        minutes: float = 5,
+        expected: Sequence[int] = (0,),
     ) -> str:
         """Run ``playbooks/NAME.yml`` with extra variables; returns its output."""
         command = ["ansible-playbook", "-i", "inventories/lab", f"playbooks/{name}.yml", *arguments]
-        for variable, value in extra.items():
+        for variable, value in (extra or {}).items():
             command += ["-e", f"{variable}={value}"]
         return self.run(command, minutes, expected=expected)
 

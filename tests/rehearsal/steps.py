@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,9 @@ def bake_second(r: Rehearsal) -> None:
 
 def _site(r: Rehearsal, *arguments: str) -> tuple[int, float]:
     started = time.monotonic()
-    log = r.controller.playbook("site", *arguments, minutes=15, zmanim_ami_id=r.need("bake")["ami_id"])
+    log = r.controller.playbook(
+        "site", *arguments, minutes=15, extra={"zmanim_ami_id": r.need("bake")["ami_id"]}
+    )
     return commands.changed_tasks(log), round(time.monotonic() - started, 1)
 
 
@@ -86,7 +88,7 @@ def site(r: Rehearsal) -> None:
     """
     with BootWatch(r.controller) as watch:
         buckets, bucket_seconds = _site(r, "--tags", "aws_storage")
-        r.controller.playbook("publish", **_api(r, FIRST))
+        r.controller.playbook("publish", extra=_api(r, FIRST))
         changed, seconds = _site(r)
         r.facts["site"]["first"] = {
             "changed": buckets + changed,
@@ -163,30 +165,35 @@ def _version(r: Rehearsal) -> str:
 def release(r: Rehearsal) -> None:
     """Release the second version of the API."""
     with r.window("release"):
-        r.controller.playbook("release", minutes=4, **_api(r, SECOND))
+        r.controller.playbook("release", minutes=4, extra=_api(r, SECOND))
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
 def release_broken(r: Rehearsal) -> None:
     """Release a version that never becomes healthy: it must be refused, the old one must serve on."""
     with r.window("release-broken"):
-        r.controller.playbook("release", minutes=6, expected=FAILED, **_api(r, BROKEN))
+        r.controller.playbook("release", minutes=6, expected=FAILED, extra=_api(r, BROKEN))
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
-def _swap(r: Rehearsal, playbook: str, result: str, image: str, **extra: str) -> None:
+def _swap(
+    r: Rehearsal,
+    playbook: str,
+    result: str,
+    image: str,
+    extra: dict[str, str],
+    expected: Sequence[int] = (0,),
+) -> None:
     """Run a playbook that moves the site in a window named after the step, and see which image serves."""
-    name = r.steps[-1].name
-    before = r.controller.swap_state()
-    expected = FAILED if image != extra.get("swap_ami_id", image) else (0,)
-    with r.window(name):
-        r.controller.playbook(
-            playbook, minutes=12, expected=expected, swap_soak_seconds=SOAK_SECONDS, **extra
-        )
-    state = r.controller.swap_state()
-    if state == before:
-        r.complain("the swap's state did not change")
-    r.facts["swaps"][name] = {"result": outcome(state), "handover_ms": handover_ms(state)}
+    name, before = r.steps[-1].name, r.controller.swap_state()
+    try:
+        with r.window(name):
+            wanted = {"swap_soak_seconds": SOAK_SECONDS} | extra
+            r.controller.playbook(playbook, extra=wanted, minutes=12, expected=expected)
+    finally:
+        state = r.controller.swap_state()
+        r.facts["swaps"][name] = {"result": outcome(state), "handover_ms": handover_ms(state)}
+    r.expect("the swap recorded a new state", state != before, True)
     r.expect("result", outcome(state), result)
     r.expect("image that serves", r.controller.serving()["ImageId"], image)
     r.expect("health through CloudFront", r.controller.viewer().ask("GET", "/api/v1/health")[0], 200)
@@ -209,12 +216,13 @@ def outcome(state: dict[str, Any]) -> str:
 
 def swap(r: Rehearsal) -> None:
     """Swap to the second image."""
-    _swap(r, "swap", "swapped", r.need("second_ami"), swap_ami_id=r.need("second_ami"))
+    image = r.need("second_ami")
+    _swap(r, "swap", "swapped", image, {"swap_ami_id": image})
 
 
 def rollback(r: Rehearsal) -> None:
     """Go back to the first image."""
-    _swap(r, "rollback", "rolled-back", r.need("bake")["ami_id"])
+    _swap(r, "rollback", "rolled-back", r.need("bake")["ami_id"], {})
 
 
 def backup(r: Rehearsal) -> None:
@@ -254,7 +262,8 @@ def swap_broken(r: Rehearsal) -> None:
         )
     r.controller.lab("fault", "boot-fail", dead)
     try:
-        _swap(r, "swap", "rolled-back", serving, swap_ami_id=dead, swap_standby_deadline=STANDBY_SECONDS)
+        wanted = {"swap_ami_id": dead, "swap_standby_deadline": STANDBY_SECONDS}
+        _swap(r, "swap", "rolled-back", serving, wanted, expected=FAILED)
     finally:
         r.controller.lab("fault", "--clear")
 
@@ -277,7 +286,7 @@ def writes(r: Rehearsal) -> None:
 def destroy(r: Rehearsal) -> None:
     """Take everything down but the data."""
     name = r.controller.environment_name
-    r.controller.playbook("destroy", minutes=10, destroy_confirm=name)
+    r.controller.playbook("destroy", minutes=10, extra={"destroy_confirm": name})
     r.expect("instances left", [i["InstanceId"] for i in r.controller.instances()], [])
     tags = [{"Name": "tag:Name", "Values": [f"zmanim-data-{name}"]}]
     volumes = r.controller.client("ec2").describe_volumes(Filters=tags)["Volumes"]
