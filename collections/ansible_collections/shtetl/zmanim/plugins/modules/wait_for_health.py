@@ -101,7 +101,7 @@ def wait(
         left = deadline - (clock() - start)
         answer = probe(max(min(REQUEST_TIMEOUT, left), 0.1))
         waited = clock() - start
-        if answer == "200" or waited + interval > deadline:
+        if answer == "200" or waited + interval >= deadline:
             return answer, round(waited, 2), attempts
         pause(interval)
 

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules run in-process against an emulated AWS that lives and dies with each test."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COLLECTIONS = Path(__file__).resolve().parents[7]
+if str(COLLECTIONS) not in sys.path:
+    sys.path.insert(0, str(COLLECTIONS))
+
+MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
+REGION = "eu-west-1"
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch):
+    """Run modules by name: aws("elastic_ip", name="x", check=True)."""
+    from moto import mock_aws
+
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNITTESTS")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unit-tests")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    with mock_aws():
+        yield run_module
+
+
+def run_module(name: str, /, *, check: bool = False, fails: bool = False, **params: Any) -> dict[str, Any]:
+    """Run a module and return its answer; a failure raises unless it is expected."""
+    from ansible.module_utils.testing import patch_module_args
+
+    module = importlib.import_module(f"{MODULES}.{name}")
+    arguments = {"_ansible_check_mode": check, "_ansible_diff": True, **params}
+    if name != "wait_for_health":
+        arguments.setdefault("region", REGION)
+    output = io.StringIO()
+    with patch_module_args(arguments), redirect_stdout(output), pytest.raises(SystemExit):
+        module.main()
+    answer: dict[str, Any] = json.loads(output.getvalue())
+    assert bool(answer.get("failed")) is fails, answer.get("msg", answer)
+    return answer
