@@ -17,18 +17,11 @@ from tests.rehearsal.steps import STEPS, Step
 NAMES = tuple(step.name for step in STEPS)
 # The API's and the front's own units are left out: they log every request of the viewers.
 UNITS = ("zmanim-boot", "zmanim-handover", "restic-backup", "postgresql", "postgresql@*", "redis-server")
+WRITERS = ("zmanimctl", "postgres", "redis-server", "restic", "systemd")
+JOURNAL = ("journalctl", "--no-pager", "--output=short-iso", "--lines=30")
 EXCERPTS = (
-    ("journalctl", "--no-pager", "-o", "short-iso", "-n", "40", *[f"--unit={unit}" for unit in UNITS]),
-    (
-        "journalctl",
-        "--no-pager",
-        "-o",
-        "short-iso",
-        "-n",
-        "20",
-        "--priority=warning",
-        "--facility=daemon,user",
-    ),
+    (*JOURNAL, *[f"--unit={unit}" for unit in UNITS], *[f"--identifier={writer}" for writer in WRITERS]),
+    (*JOURNAL, "--priority=warning", "--facility=daemon,user"),
     ("zmanimctl", "status"),
 )
 
