@@ -2,7 +2,7 @@
 """An HTTP_PROXY integration passes the origin's answer on as API Gateway does.
 
 ministack keeps only Content-Type, follows redirects, ignores the integration's own time-out and always
-appends the request path to the integration URI.  API Gateway returns the origin's headers (renaming the ones
+appends the request path to the integration URI, also where that names a path itself.  API Gateway returns the origin's headers (renaming the ones
 it owns), returns redirects, answers 503 past TimeoutInMillis or without a connection, and fills the URI's
 `{variable}`s from the route's path variables.
 """
@@ -34,14 +34,14 @@ DEFAULT_TIMEOUT_MS = 30_000
 
 
 def target(integration: dict[str, Any], path: str, variables: dict[str, str], query: dict[str, Any]) -> str:
-    """Return the URL to ask: variables filled in; without any, the request path is appended."""
+    """Return the URL to ask: variables filled in; a URI of a bare host gets the request path, one with a path none."""
     uri = str(integration.get("integrationUri", ""))
     if VARIABLE.search(uri):
         url = VARIABLE.sub(
             lambda found: quote(variables.get(found.group(1), ""), safe="/%:@!$&'()*+,;=~-._"), uri
         )
     else:
-        url = uri.rstrip("/") + path
+        url = uri if urlsplit(uri).path.strip("/") else uri.rstrip("/") + path
     pairs = [(key, value) for key, values in query.items() for value in _listed(values)]
     return f"{url}?{urlencode(pairs)}" if pairs else url
 
