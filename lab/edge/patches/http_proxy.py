@@ -2,9 +2,9 @@
 """An HTTP_PROXY integration passes the origin's answer on as API Gateway does.
 
 ministack keeps only Content-Type, follows redirects, ignores the integration's own time-out and always
-appends the request path to the integration URI, also where that names a path itself.  API Gateway returns the origin's headers (renaming the ones
-it owns), returns redirects, answers 503 past TimeoutInMillis or without a connection, and fills the URI's
-`{variable}`s from the route's path variables.
+appends the request path to the integration URI, also where that names a path itself.  API Gateway returns the
+origin's headers (renaming the ones it owns), returns redirects, answers 503 past TimeoutInMillis or without a
+connection, and fills the URI's `{variable}`s from the route's path variables.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEFAULT_TIMEOUT_MS = 30_000
 
 
 def target(integration: dict[str, Any], path: str, variables: dict[str, str], query: dict[str, Any]) -> str:
-    """Return the URL to ask: variables filled in; a URI of a bare host gets the request path, one with a path none."""
+    """Return the URL to ask: variables filled in; only a URI of a bare host gets the request path."""
     uri = str(integration.get("integrationUri", ""))
     if VARIABLE.search(uri):
         url = VARIABLE.sub(
