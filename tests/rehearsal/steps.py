@@ -172,7 +172,9 @@ def release(r: Rehearsal) -> None:
 def release_broken(r: Rehearsal) -> None:
     """Release a version that never becomes healthy: it must be refused, the old one must serve on."""
     with r.window("release-broken"):
-        r.controller.playbook("release", minutes=6, expected=FAILED, extra=_api(r, BROKEN))
+        r.controller.playbook(
+            "release", minutes=6, expected=FAILED, extra=_api(r, BROKEN) | {"release_deadline": "20"}
+        )
     r.expect("version that viewers meet", _version(r), SECOND)
 
 
