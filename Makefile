@@ -42,11 +42,13 @@ check: lint unit ## Lint and unit tests: the daily loop, under three minutes
 lint: setup-python setup-packer ## ansible-lint, yamllint, ruff, mypy, shellcheck, packer fmt and validate
 	@python tools/lint.py
 unit: setup-python ## Unit tests: no machine, no root
-	pytest -q -n 2 -m "not lab and not moto and not molecule and not packer"
+	pytest -q -n 2 -m "not lab and not moto and not edge and not molecule and not packer"
 
 ##### the whole suite
-.PHONY: test test-playbooks test-lab test-roles
-test: setup check test-playbooks test-lab test-roles ## Everything: lint, unit tests, playbooks, the lab, every role in a real machine
+.PHONY: test test-playbooks test-edge test-lab test-roles
+test: setup check test-edge test-playbooks test-lab test-roles ## Everything: lint, unit tests, playbooks, the lab, every role in a real machine
+test-edge: setup-python ## The API and CDN modules and roles, and real requests through them
+	pytest -q -m edge
 test-playbooks: setup-python ## The playbooks against an emulated AWS without machines
 	pytest -q -n 2 -m moto
 test-lab: setup ## The lab itself: machines, volumes, addresses, nothing left behind

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.edge
+
 Params = dict[str, Any]
 
 HTTP_API: Params = {

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.edge
+
 HELD = 50
 HOLD_SECONDS = 2.0
 

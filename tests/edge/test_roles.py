@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.edge
+
 
 def changed(run: subprocess.CompletedProcess[str]) -> list[str]:
     """The names of the tasks that a run changed, in order."""
