@@ -120,3 +120,8 @@ def test_lock_file_has_hashes_and_no_addresses() -> None:
     text = (ROOT / "requirements/dev.txt").read_text()
     assert "://" not in text
     assert text.count("--hash=sha256:") > len(re.findall(r"^[a-z0-9].*==", text, re.MULTILINE)) > 50
+
+
+def test_every_module_is_in_the_action_group() -> None:
+    group = load(COLLECTION / "meta/runtime.yml")["action_groups"]["aws"]
+    assert group == sorted(path.stem for path in (COLLECTION / "plugins/modules").glob("*.py"))
