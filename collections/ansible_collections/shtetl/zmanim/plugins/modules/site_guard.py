@@ -177,6 +177,11 @@ SETTINGS: Dict[str, Setting] = {
     ),
     "zmanim_tags": Setting(is_tags, "a dict of tags"),
     "zmanim_dns_zone": Setting(text_like(DOMAIN), "the DNS zone that holds zmanim_domain", required=False),
+    "zmanim_certificate_arn": Setting(
+        text_like(r"(arn:aws[a-z-]*:acm:us-east-1:\d{12}:certificate/\S+)?"),
+        "'' or the ARN of a certificate in us-east-1, where CloudFront looks for it",
+        required=False,
+    ),
     "zmanim_github_repository": Setting(
         text_like(r"([\w.-]+/[\w.-]+)?"), "'' or OWNER/REPOSITORY", required=False
     ),
