@@ -11,6 +11,7 @@ from lab.edge.patches import (
     access_log,
     api_endpoint,
     exchange,
+    functions,
     gateway_origin,
     http_proxy,
     stage_settings,
@@ -21,5 +22,14 @@ from lab.edge.settings import EdgeSettings
 
 def apply(settings: EdgeSettings) -> None:
     """Apply every patch to the ministack of this process."""
-    for patch in (api_endpoint, stage_settings, exchange, http_proxy, throttling, access_log, gateway_origin):
+    for patch in (
+        api_endpoint,
+        stage_settings,
+        exchange,
+        functions,
+        http_proxy,
+        throttling,
+        access_log,
+        gateway_origin,
+    ):
         patch.apply(settings)
