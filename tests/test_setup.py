@@ -61,7 +61,7 @@ def test_an_old_go_is_refused_by_name(
 ) -> None:
     monkeypatch.setattr(setup, "CACHE", tmp_path)
     monkeypatch.setattr(setup, "version_of", lambda *_: (1, 19, 8))
-    with pytest.raises(setup.SetupError, match=r"Go 1\.25\.11 or newer .* packer, found 1\.19\.8"):
+    with pytest.raises(setup.SetupError, match=r"Go 1\.26 or newer .* packer, found 1\.19\.8"):
         setup.go_build("packer")
 
 

@@ -28,7 +28,7 @@ CACHE = Path(
 )
 PYTHON_MINIMUM = (3, 11)
 PACKER_MINIMUM = (1, 15)
-GO_MINIMUM = (1, 25, 11)
+GO_MINIMUM = (1, 26)  # what lab/api and the plugins' go.mod ask for
 PLUGINS = {"amazon": "1.8.2", "ansible": "1.0.0"}
 APT_PACKAGES = (
     "podman",
@@ -165,6 +165,8 @@ def set_up_packer() -> None:
 def set_up_system() -> None:
     """Install the Debian packages that the lab runs on."""
     missing = [package for package in APT_PACKAGES if not installed(package)]
+    if not shutil.which("node"):  # CloudFront's functions are JavaScript
+        missing.append("nodejs")
     if not missing:
         return
     say(f"installing {' '.join(missing)}")
