@@ -73,3 +73,17 @@ def test_a_stamp_of_other_inputs_is_out_of_date(setup: ModuleType, tmp_path: Pat
     assert setup.up_to_date(stamp, setup.digest(lock))
     lock.write_text("a==2")
     assert not setup.up_to_date(stamp, setup.digest(lock))
+
+
+def test_our_own_link_is_not_taken_for_an_installed_packer(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "tools" / "bin"
+    own.mkdir(parents=True)
+    (own / "packer").write_text("#!/bin/sh\n")
+    (own / "packer").chmod(0o755)
+    monkeypatch.setattr(setup, "TOOLS", tmp_path / "tools")
+    monkeypatch.setenv("PATH", str(own))
+    assert setup.on_path("packer") is None
+    monkeypatch.setattr(setup, "TOOLS", tmp_path / "elsewhere")
+    assert setup.on_path("packer") == str(own / "packer")

@@ -109,6 +109,12 @@ def version_of(command: str, pattern: str) -> tuple[int, ...]:
     return tuple(int(part) for part in match.group(1).split(".")) if match else ()
 
 
+def on_path(name: str) -> str | None:
+    """Where PATH has a program, our own build/tools/bin aside: that is a link to what this finds."""
+    places = [place for place in os.get_exec_path() if Path(place) != TOOLS / "bin"]
+    return shutil.which(name, path=os.pathsep.join(places))
+
+
 def go_build(name: str) -> Path:
     """Build the tool that tools/<name>/go.mod pins, or take it from the cache."""
     source = ROOT / "tools" / name
@@ -134,8 +140,9 @@ def go_build(name: str) -> Path:
 def set_up_packer() -> None:
     """Provide build/tools/bin/packer and its plugins in build/tools/plugins."""
     target = TOOLS / "bin" / "packer"
-    if version_of("packer version", r"v(\d+\.\d+\.\d+)") >= PACKER_MINIMUM:
-        packer = Path(str(shutil.which("packer")))
+    found = on_path("packer")
+    if found and version_of(f"{found} version", r"v(\d+\.\d+\.\d+)") >= PACKER_MINIMUM:
+        packer = Path(found)
     else:
         packer = go_build("packer")
     target.parent.mkdir(parents=True, exist_ok=True)
