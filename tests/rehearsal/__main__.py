@@ -55,11 +55,13 @@ def perform(r: Rehearsal, wanted: Sequence[Step]) -> bool:
 
 
 def finish(r: Rehearsal, whole: bool) -> None:
-    """Stop the viewers, and the lab when nobody asked to keep it."""
+    """Stop the viewers, and the lab when this run started it and nobody asked to keep it."""
     if r.load is not None:
         r.load.stop()
     down = STEPS[-1]
     stands = all(result.name != down.name for result in r.steps)
+    if whole and not r.started_lab:
+        return
     if whole and stands and not r.options.keep:
         r.run_step(down.name, down.title, down.action)
     elif stands:

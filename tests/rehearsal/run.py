@@ -68,6 +68,7 @@ class Rehearsal:
         self.windows: list[Window] = []
         self.load: Load | None = None
         self.stored: set[str] | None = None
+        self.started_lab = False  # a lab that was up before is somebody else's
         LOGS.mkdir(parents=True, exist_ok=True)
         earlier = {} if whole or not FACTS.exists() else json.loads(FACTS.read_text())
         self.facts: dict[str, Any] = report.empty_facts() | earlier

@@ -45,6 +45,7 @@ def lab_up(r: Rehearsal) -> None:
     architecture = str(r.controller.variables["zmanim_architecture"])
     r.controller.run([sys.executable, "-m", "lab.api.build", "--arch", architecture], minutes=15)
     r.controller.lab("up", "--profile", r.options.profile, minutes=10)
+    r.started_lab = True
 
 
 def _bake(r: Rehearsal, version: str) -> str:

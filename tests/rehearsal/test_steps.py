@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from tests.rehearsal import steps
+from tests.rehearsal import __main__, options, steps
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,24 @@ def test_steps_have_one_name_each_and_loaded_ones_come_between_load_and_writes()
     assert len(set(names)) == len(names)
     loaded = [step.name for step in steps.STEPS if step.loaded]
     assert loaded == names[names.index("load") + 1 : names.index("writes") + 1]
+
+
+@pytest.mark.parametrize(("started", "ended"), [(True, ["lab-down"]), (False, [])])
+def test_only_a_lab_that_this_run_started_is_taken_down(started: bool, ended: list[str]) -> None:
+    class Run:
+        load = None
+        steps: ClassVar[list[Any]] = []
+        options = options.parse([], __main__.NAMES)
+        started_lab = started
+        ran: ClassVar[list[str]] = []
+
+        def run_step(self, name: str, *_: object) -> None:
+            self.ran.append(name)
+
+        def say(self, _text: str) -> None:
+            raise AssertionError("nothing is kept")
+
+    run = Run()
+    run.ran.clear()
+    __main__.finish(run, whole=True)
+    assert run.ran == ended
