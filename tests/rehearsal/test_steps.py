@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from tests.rehearsal import __main__, options, steps
+from tests.rehearsal.run import Rehearsal
 
 
 @pytest.mark.parametrize(
@@ -56,5 +57,5 @@ def test_only_a_lab_that_this_run_started_is_taken_down(started: bool, ended: li
 
     run = Run()
     run.ran.clear()
-    __main__.finish(run, whole=True)
+    __main__.finish(cast("Rehearsal", run), whole=True)
     assert run.ran == ended
