@@ -180,6 +180,7 @@ def test_a_wrong_configuration_is_refused(
 
 def test_fetch_replaces_and_append_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: Any) -> None:
     control = importlib.import_module("lab.standins.cloudwatch_agent.control")
+    monkeypatch.setattr(agent, "FILE", tmp_path / "absent.json")
     for module in (control, agent):
         monkeypatch.setattr(module, "DIRECTORY", tmp_path / "agent.d")
     for name, append in (("old", False), ("metrics", False), ("logs", True)):
@@ -187,3 +188,13 @@ def test_fetch_replaces_and_append_adds(tmp_path: Path, monkeypatch: pytest.Monk
         (tmp_path / name).write_text(json.dumps(section))
         assert control.fetch(f"file:{tmp_path / name}", append=append) == 0
     assert agent.configuration() == {"metrics": {"namespace": "metrics"}, "logs": {"logs_collected": {}}}
+
+
+def test_the_one_file_counts_without_any_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: Any
+) -> None:
+    monkeypatch.setattr(agent, "FILE", tmp_path / "amazon-cloudwatch-agent.json")
+    monkeypatch.setattr(agent, "DIRECTORY", tmp_path / "agent.d")
+    assert agent.configuration() == {}
+    agent.FILE.write_text(json.dumps({"metrics": {"namespace": "Zmanim"}}))
+    assert agent.configuration() == {"metrics": {"namespace": "Zmanim"}}

@@ -26,6 +26,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 HOME = Path("/opt/aws/amazon-cloudwatch-agent")
+FILE = HOME / "etc/amazon-cloudwatch-agent.json"
 DIRECTORY = HOME / "etc/amazon-cloudwatch-agent.d"
 METADATA = "169.254.169.254"
 PSEUDO = {"tmpfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "overlay", "nsfs"}
@@ -59,10 +60,11 @@ def merge(into: Document, other: Document) -> Document:
 
 
 def configuration() -> Document:
-    """Read every configuration that was fetched."""
+    """Read the one file and every configuration that was fetched, as the agent's translator does at each start."""
     found: Document = {}
-    for path in sorted(DIRECTORY.glob("*")):
-        merge(found, json.loads(path.read_text()))
+    for path in (FILE, *sorted(DIRECTORY.glob("*"))):
+        if path.exists():
+            merge(found, json.loads(path.read_text()))
     return found
 
 
@@ -443,7 +445,7 @@ def main() -> int:
     """Send until asked to stop."""
     config = configuration()
     if not config:
-        print(f"no configuration in {DIRECTORY}", file=sys.stderr)
+        print(f"no configuration in {FILE} or {DIRECTORY}", file=sys.stderr)
         return 1
     drop_rights(config.get("agent", {}).get("run_as_user", "root"))
     machine = wait_for_machine()
