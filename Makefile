@@ -45,7 +45,7 @@ unit: setup-python ## Unit tests: no machine, no root
 	pytest -q -n 2 -m "not lab and not moto and not edge and not molecule and not packer"
 
 ##### the whole suite
-.PHONY: test test-playbooks test-edge test-lab test-roles
+.PHONY: test test-playbooks test-edge test-lab test-image test-roles
 test: setup check test-edge test-playbooks test-lab test-roles ## Everything: lint, unit tests, playbooks, the lab, every role in a real machine
 test-edge: setup-python ## The API and CDN modules and roles, and real requests through them
 	pytest -q -m edge
@@ -53,6 +53,9 @@ test-playbooks: setup-python ## The playbooks against an emulated AWS without ma
 	pytest -q -n 2 -m moto
 test-lab: setup ## The lab itself: machines, volumes, addresses, nothing left behind
 	pytest -q -m lab
+test-image: setup ## Bake in the lab with the real Packer, then ask the booted image: content, hygiene, boot
+	python -m lab up
+	trap 'python -m lab down' EXIT; . build/lab/env; $(MAKE) image INVENTORY=lab; pytest -q -m packer
 test-roles: setup ## Each role: check, converge, idempotence, verify (ROLES="redis7 ..." for some)
 	ROLES="$(ROLES)" pytest -q -n 2 -m molecule
 

@@ -60,7 +60,7 @@ def merge(into: Document, other: Document) -> Document:
 
 
 def configuration() -> Document:
-    """Read the one file and every configuration that was fetched, as the agent's translator does at each start."""
+    """Read the one file and all that was fetched, as the agent's translator does at each start."""
     found: Document = {}
     for path in (FILE, *sorted(DIRECTORY.glob("*"))):
         if path.exists():
