@@ -50,7 +50,7 @@ test: setup check test-edge test-playbooks test-lab test-roles ## Everything: li
 test-edge: setup-python ## The API and CDN modules and roles, and real requests through them
 	pytest -q -m edge
 test-playbooks: setup-python ## The playbooks against an emulated AWS without machines
-	pytest -q -n 2 -m moto
+	pytest -q -n 2 --dist loadfile -m moto
 test-lab: setup ## The lab itself: machines, volumes, addresses, nothing left behind
 	pytest -q -m lab
 test-image: setup ## Bake in the lab with the real Packer, then ask the booted image: content, hygiene, boot
