@@ -73,6 +73,7 @@ class Site:
         self.ec2 = self.client("ec2")
         self.ssm = self.client("ssm")
         self.s3 = self.client("s3")
+        self.cloudwatch = self.client("cloudwatch")
 
     def client(self, service: str) -> Any:
         return boto3.client(
@@ -115,6 +116,17 @@ class Site:
             Domain="vpc", TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": self.tags("zmanim-test")}]
         )
         self.ec2.associate_address(AllocationId=address["AllocationId"], InstanceId=self.blue)
+        self.cloudwatch.put_metric_alarm(
+            AlarmName="zmanim-test/cpu",
+            Namespace="AWS/EC2",
+            MetricName="CPUUtilization",
+            Dimensions=[{"Name": "InstanceId", "Value": self.blue}],
+            Statistic="Average",
+            ComparisonOperator="GreaterThanThreshold",
+            Threshold=80,
+            Period=300,
+            EvaluationPeriods=1,
+        )
         self.ssm.put_parameter(Name="/zmanim/test/ami-id", Value=self.ami_v1, Type="String")
         self.s3.create_bucket(
             Bucket="zmanim-releases-test", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
@@ -192,6 +204,11 @@ class Site:
 
     def address_on(self) -> str | None:
         return self.ec2.describe_addresses()["Addresses"][0].get("InstanceId")
+
+    def watched(self) -> str:
+        """Return the instance that the environment's alarm watches."""
+        alarm = self.cloudwatch.describe_alarms(AlarmNames=["zmanim-test/cpu"])["MetricAlarms"][0]
+        return str(alarm["Dimensions"][0]["Value"])
 
     def instances(self) -> dict[str, str]:
         found = [one for group in self.ec2.describe_instances()["Reservations"] for one in group["Instances"]]

@@ -27,6 +27,7 @@ def test_swap_moves_volume_address_and_pointers(site: Site) -> None:
     green = site.holder()
     assert green != site.blue
     assert site.address_on() == green
+    assert site.watched() == green
     assert site.instances()[site.blue] == "stopped"
     assert (site.parameter("ami-id"), site.parameter("ami-previous")) == (site.ami_v2, site.ami_v1)
     assert site.swap_state()["phase"] == "done"
@@ -37,6 +38,7 @@ def unchanged(site: Site) -> None:
     """Assert that blue serves as if nothing had been tried."""
     assert site.holder() == site.blue
     assert site.address_on() == site.blue
+    assert site.watched() == site.blue
     assert site.parameter("ami-id") == site.ami_v1
     assert site.parameter("lock") is None
     living = {name for name, state in site.instances().items() if state in ("pending", "running", "stopped")}
