@@ -91,6 +91,13 @@ def test_release_refuses(site: Site, variables: dict[str, str], words: list[str]
     assert site.parameter("lock") is None
 
 
+def test_publish_before_there_is_a_bucket_names_what_makes_it(site: Site, tmp_path: Path) -> None:
+    program = tmp_path / "zmanim-api"
+    program.write_bytes(b"first")
+    done = site.play("publish", zmanim_env="new", release_version="1.0.0", release_file=str(program))
+    done.failed_with("Bucket zmanim-releases-new could not be listed", "site.yml --tags aws_storage")
+
+
 def test_a_machine_that_ssm_does_not_know_is_named(site: Site) -> None:
     upload(site, "2.0.0")
     site.faults(deaf=[site.blue])
