@@ -148,6 +148,12 @@ class Controller:
                 return instance
         raise CommandError(f"the Elastic IP points to {wanted}, which does not run")
 
+    def watched_instances(self) -> set[str]:
+        """Return the instances that the environment's alarms watch."""
+        prefix = f"zmanim-{self.environment_name}/"
+        alarms = self.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+        return {one["Value"] for a in alarms for one in a["Dimensions"] if one["Name"] == "InstanceId"}
+
     def parameter(self, name: str) -> str:
         """Return the value of /zmanim/<env>/NAME."""
         path = f"/zmanim/{self.environment_name}/{name}"

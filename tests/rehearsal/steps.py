@@ -27,7 +27,8 @@ SCRATCH = "zmanim_restore"
 FAILED = (1, 2)  # exit statuses of ansible-playbook when a task failed
 # Shorter than in production, where a day-long watch may follow: the rehearsal's figures don't depend on them.
 SOAK_SECONDS = "10"
-STANDBY_SECONDS = "90"
+STANDBY_SECONDS = "60"
+BEFORE_HOLD = ("planned", "launching", "preparing")  # phases of a swap in which requests are not held
 
 
 @dataclass(frozen=True)
@@ -198,13 +199,21 @@ def _swap(
         r.facts["swaps"][name] = {"result": outcome(state), "handover_ms": handover_ms(state)}
     r.expect("the swap recorded a new state", state != before, True)
     r.expect("result", outcome(state), result)
-    r.expect("image that serves", r.controller.serving()["ImageId"], image)
+    serving = r.controller.serving()
+    r.expect("image that serves", serving["ImageId"], image)
+    r.expect("instances that the alarms watch", r.controller.watched_instances(), {serving["InstanceId"]})
     r.expect("health through CloudFront", r.controller.viewer().ask("GET", "/api/v1/health")[0], 200)
-    r.say(f"      {outcome(state)}, handover {handover_ms(state)} ms")
+    held = r.facts["swaps"][name]["handover_ms"]
+    r.say(f"      {outcome(state)}, " + (f"handover {held} ms" if held else "nothing was handed over"))
 
 
 def handover_ms(state: dict[str, Any]) -> int | None:
-    """Milliseconds from the first held request until the new machine served; None without a handover."""
+    """Milliseconds from the first held request until the new machine served.
+
+    0 when the swap was undone before anything was held, None when that was measured by nobody.
+    """
+    if state.get("failed_phase") in BEFORE_HOLD:
+        return 0
     found = (state.get("handover_ms") or {}).get("serving")
     return round(found) if isinstance(found, int | float) else None
 

@@ -17,7 +17,8 @@ from tests.rehearsal.run import Rehearsal
         ({}, "none", None),
         ({"phase": "done", "direction": "swap", "handover_ms": {"serving": 2100.4}}, "swapped", 2100),
         ({"phase": "done", "direction": "rollback", "handover_ms": {"serving": 900}}, "rolled-back", 900),
-        ({"phase": "rolled-back", "direction": "swap"}, "rolled-back", None),
+        ({"phase": "rolled-back", "direction": "swap", "failed_phase": "preparing"}, "rolled-back", 0),
+        ({"phase": "rolled-back", "direction": "swap", "failed_phase": "moving"}, "rolled-back", None),
         ({"phase": "moving", "direction": "swap", "handover_ms": {}}, "moving", None),
     ],
 )

@@ -511,6 +511,7 @@ class Swap:
             self.states.save(self.state)
 
     def _undo(self, work: Tuple[str, ...], reason: str) -> None:
+        self.state.setdefault("failed_phase", self.state["phase"])
         for action in work:
             getattr(self, "_undo_{0}".format(action))()
         self.state["error"] = reason[:500]

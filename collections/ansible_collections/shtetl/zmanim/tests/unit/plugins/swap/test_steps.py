@@ -425,6 +425,7 @@ def test_a_run_killed_before_green_serves_is_undone_by_the_next(phase):
     found = step_on(world, run="second").recover()
     assert (found["recovered"], found["found_phase"]) == ("back", phase)
     assert world.saved["phase"] == "rolled-back"
+    assert world.saved["failed_phase"] == phase
     world.locked_by = None
     assert_blue_serves(world)
 
