@@ -120,9 +120,23 @@ def document(sources: Sources) -> dict[str, Any]:
     }
 
 
+def loaded(requests: Sequence[Request]) -> tuple[float, float]:
+    """When the first request started and the last one ended, in seconds; raises ValueError without any."""
+    return min(r.started for r in requests), max(r.ended for r in requests)
+
+
 def shaded(sources: Sources) -> list[Outcome]:
-    """Steps that took long enough to be seen in a plot."""
-    return [outcome for outcome in sources.outcomes if outcome.seconds >= 1]
+    """Steps that ran under load and took long enough to be seen in a plot."""
+    first, last = loaded(sources.requests)
+    return [
+        o for o in sources.outcomes if o.seconds >= 1 and first < o.started + o.seconds and o.started < last
+    ]
+
+
+def step_at(sources: Sources, moment: float) -> str:
+    """Name the step that ran at a moment; empty between two steps."""
+    names = [o.name for o in sources.outcomes if o.started <= moment <= o.started + o.seconds]
+    return names[0] if names else ""
 
 
 def latency_plot(sources: Sources) -> str:
@@ -136,8 +150,9 @@ def latency_plot(sources: Sources) -> str:
         figure, axes = pyplot.subplots(figsize=(12, 5))
         _shade(axes, sources)
         _dots(axes, sources.requests)
+        axes.set_xlim(*loaded(sources.requests))
         axes.set(yscale="log", xlabel="seconds since the start", ylabel="latency, ms")
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, markerscale=2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, -0.2), ncols=3, frameon=False, markerscale=2)
         axes.grid(visible=True, which="major", alpha=0.3)
         figure.tight_layout()
         sink = io.StringIO()
@@ -159,12 +174,13 @@ def _dots(axes: Any, requests: Sequence[Request]) -> None:
 
 
 def _shade(axes: Any, sources: Sources) -> None:
+    first, _last = loaded(sources.requests)
     for number, outcome in enumerate(shaded(sources)):
         end = outcome.started + outcome.seconds
         axes.axvspan(outcome.started, end, color="#999999", alpha=0.18 if number % 2 else 0.07, lw=0)
         axes.text(
-            (outcome.started + end) / 2, 0.99, outcome.name, transform=axes.get_xaxis_transform(),
-            rotation=90, ha="center", va="top", fontsize=7, color="#555555",
+            max(outcome.started, first), 1.01, outcome.name, transform=axes.get_xaxis_transform(),
+            rotation=35, ha="left", va="bottom", fontsize=8, color="#555555", clip_on=False,
         )  # fmt: skip
 
 
@@ -176,6 +192,11 @@ class Bar:
     width: float
     label: str
     kind: str
+
+    @property
+    def caption(self) -> str:
+        """What fits into the bar: the step's name in a wide one."""
+        return self.label.split(":")[0] if self.kind in ("step", "wrong") and self.width > 3.5 else ""
 
 
 def bars(sources: Sources, held: Sequence[Outage]) -> list[Bar]:
@@ -216,7 +237,7 @@ def page(sources: Sources) -> str:
         windows=names,
         swaps=sources.facts["swaps"],
         bars=bars(sources, held),
-        outages=held,
+        outages=[(outage, step_at(sources, outage.started)) for outage in held],
         asked=sources.stored is not None,
         requests=len(sources.requests),
         failed=sum(not r.ok for r in sources.requests),

@@ -160,3 +160,14 @@ def test_an_empty_rehearsal_has_a_page_too() -> None:
 def test_outages_are_bars_by_their_kind() -> None:
     kinds = [bar.kind for bar in report.bars(sources(), outages(sources().requests))]
     assert kinds == ["step", "wrong", "failed", "held"]
+
+
+def test_an_outage_is_shown_with_the_step_in_which_it_happened() -> None:
+    assert [report.step_at(sources(), moment) for moment in (5.0, 15.0, 99.0)] == ["release", "swap", ""]
+    assert '<td>swap</td><td class="number">13.0 s</td>' in report.page(sources())
+
+
+def test_the_plot_shows_the_steps_under_load_and_no_others() -> None:
+    before = Outcome("bake", "bake", -20.0, 20.5, True)
+    outcomes = [before, *sources().outcomes]
+    assert [o.name for o in report.shaded(sources(outcomes=outcomes))] == ["release", "swap"]
