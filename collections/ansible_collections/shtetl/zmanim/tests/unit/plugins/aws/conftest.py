@@ -6,16 +6,10 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import sys
 from contextlib import redirect_stdout
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-COLLECTIONS = Path(__file__).resolve().parents[7]
-if str(COLLECTIONS) not in sys.path:
-    sys.path.insert(0, str(COLLECTIONS))
 
 MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
 REGION = "eu-west-1"

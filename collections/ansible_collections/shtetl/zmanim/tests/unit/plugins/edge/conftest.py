@@ -1,20 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Makes the collection importable, and a module's few faces for resources under test."""
+"""A module's few faces for resources under test."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable
 
 import boto3
 import pytest
 from botocore.stub import Stubber
-
-COLLECTIONS = Path(__file__).resolve().parents[7]
-if str(COLLECTIONS) not in sys.path:
-    sys.path.insert(0, str(COLLECTIONS))
 
 
 @pytest.fixture
