@@ -7,8 +7,9 @@ import importlib
 import io
 import json
 from contextlib import redirect_stdout
-from typing import Any
+from typing import Any, Callable
 
+import boto3
 import pytest
 
 MODULES = "ansible_collections.shtetl.zmanim.plugins.modules"
@@ -25,6 +26,7 @@ def aws(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNITTESTS")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "unit-tests")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # 1300 of them for every test
     with mock_aws():
         yield run_module
 
@@ -43,3 +45,17 @@ def run_module(name: str, /, *, check: bool = False, fails: bool = False, **para
     answer: dict[str, Any] = json.loads(output.getvalue())
     assert bool(answer.get("failed")) is fails, answer.get("msg", answer)
     return answer
+
+
+@pytest.fixture
+def bake(aws: Any) -> Callable[[str], str]:
+    """Make an image for x86_64 and return its id."""
+
+    def bake_image(name: str) -> str:
+        ec2 = boto3.client("ec2")
+        builder = ec2.run_instances(ImageId="ami-0", MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+        image: str = ec2.create_image(InstanceId=builder, Name=name)["ImageId"]
+        ec2.terminate_instances(InstanceIds=[builder])
+        return image
+
+    return bake_image

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import boto3
 import pytest
@@ -34,7 +34,7 @@ def volume(volume_id: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def machine(aws: Any) -> dict[str, Any]:
+def machine(aws: Any, bake: Callable[[str], str]) -> dict[str, Any]:
     """The arguments of an instance in a network, with a volume."""
     ec2 = boto3.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -57,7 +57,7 @@ def machine(aws: Any) -> dict[str, Any]:
     return {
         "name": "zmanim-unit",
         "launch_template": "zmanim-unit",
-        "image_id": ec2.describe_images()["Images"][0]["ImageId"],
+        "image_id": bake("image-v1"),
         "subnet_id": subnet["Subnet"]["SubnetId"],
         "volume_id": aws("data_volume", **VOLUME)["volume_id"],
     }
@@ -109,9 +109,11 @@ def test_the_instance_gets_the_volume_and_is_launched_once(aws: Any, machine: di
     assert not goes_with_its_instance(first["instance_id"], machine["volume_id"])
 
 
-def test_another_image_does_not_replace_the_instance(aws: Any, machine: dict[str, Any]) -> None:
+def test_another_image_does_not_replace_the_instance(
+    aws: Any, bake: Callable[[str], str], machine: dict[str, Any]
+) -> None:
     first = aws("active_instance", **machine)
-    other = boto3.client("ec2").describe_images()["Images"][1]["ImageId"]
+    other = bake("image-v2")
     answer = aws("active_instance", **dict(machine, image_id=other))
     assert not answer["changed"] and answer["instance_id"] == first["instance_id"]
     assert "swap.yml" in str(answer["warnings"])

@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import boto3
 import pytest
@@ -90,8 +90,8 @@ def test_no_image_at_all_is_refused_only_where_one_is_needed(aws: Any) -> None:
     assert aws("site_guard", settings=settings_for())["image_id"] == ""
 
 
-def test_an_image_of_another_architecture_is_refused(aws: Any) -> None:
-    image = boto3.client("ec2").describe_images()["Images"][0]["ImageId"]
+def test_an_image_of_another_architecture_is_refused(aws: Any, bake: Callable[[str], str]) -> None:
+    image = bake("amd64")
     assert aws("site_guard", settings=settings_for(image), image="required")["image_id"] == image
     other = {**settings_for(image), "zmanim_architecture": "arm64"}
     message = aws("site_guard", settings=other, image="required", fails=True)["msg"]
