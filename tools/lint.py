@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COLLECTION = Path("collections/ansible_collections/shtetl/zmanim")
 ZMANIMCTL = COLLECTION / "roles/zmanim_boot/files/zmanimctl"
+PLUGIN_KINDS = ("doc_fragments", "module_utils", "modules")
 DEADLINE_SECONDS = 900
 
 
@@ -37,7 +38,7 @@ def linters() -> dict[str, list[str]]:
         "mypy zmanimctl": ["mypy", "--python-version", "3.10", str(ZMANIMCTL)],
         "mypy plugins": [
             "mypy",
-            *tracked(f"{COLLECTION}/plugins/module_utils/*.py", f"{COLLECTION}/plugins/modules/*.py"),
+            *tracked(*(f"{COLLECTION}/plugins/{kind}/*.py" for kind in PLUGIN_KINDS)),
         ],
         "complexity": [
             "complexipy",

@@ -25,9 +25,6 @@ options:
   state:
     description: >-
       Whether the instance exists. V(absent) terminates every instance with the name, whatever its role.
-    type: str
-    choices: [present, absent]
-    default: present
   launch_template:
     description: Name of the launch template; its default version is used.
     type: str
@@ -47,27 +44,19 @@ options:
     description: Device name that the data volume is attached as.
     type: str
     default: /dev/sdf
-  tags:
-    description: Tags of the instance. Tags that are not declared are kept.
-    type: dict
-    default: {}
   wait_timeout:
     description: Seconds to wait for each change of the instance or of the attachment.
     type: int
     default: 300
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the instance before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.added
 """
 
 EXAMPLES = r"""

@@ -21,33 +21,23 @@ options:
     description: Name of the topic.
     type: str
     required: true
-  state:
-    description: Whether the topic exists.
-    type: str
-    choices: [present, absent]
-    default: present
   emails:
     description: Addresses that are subscribed.
     type: list
     elements: str
     default: []
-  tags:
-    description: Tags given to the topic when it is created.
-    type: dict
-    default: {}
 attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the subscriptions before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.initial
 """
 
 EXAMPLES = r"""

@@ -23,23 +23,15 @@ options:
     required: true
   state:
     description: Whether the statement is in the policy.
-    type: str
-    choices: [present, absent]
-    default: present
   statement:
     description: The statement without its C(Sid). Required when O(state=present).
     type: dict
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the statement before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

@@ -13,19 +13,6 @@ description:
     long the object is kept.
 author: The shtetl.zmanim authors
 options:
-  name:
-    description: Name, unique in the account.
-    type: str
-    required: true
-  state:
-    description: Whether it exists.
-    type: str
-    choices: [present, absent]
-    default: present
-  comment:
-    description: What it is for.
-    type: str
-    default: ''
   min_ttl:
     description: Shortest time in the cache, in seconds. With 0 the origin's C(no-store) is honoured.
     type: int
@@ -63,45 +50,17 @@ options:
         default: []
   cookies:
     description: Cookies in the key, which the origin gets too.
-    type: dict
-    default: {}
-    suboptions:
-      behavior:
-        description: Which are taken.
-        type: str
-        choices: [none, whitelist, allExcept, all]
-        default: none
-      names:
-        description: Names that O(cookies.behavior) refers to.
-        type: list
-        elements: str
-        default: []
   query_strings:
     description: Query strings in the key, which the origin gets too.
-    type: dict
-    default: {}
-    suboptions:
-      behavior:
-        description: Which are taken.
-        type: str
-        choices: [none, whitelist, allExcept, all]
-        default: none
-      names:
-        description: Names that O(query_strings.behavior) refers to.
-        type: list
-        elements: str
-        default: []
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the normalised state before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.cloudfront.comment
+  - shtetl.zmanim.cloudfront.name
+  - shtetl.zmanim.cloudfront.selections
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

@@ -21,9 +21,6 @@ options:
     required: true
   state:
     description: Whether the distribution exists. It is disabled before it is deleted, which takes minutes.
-    type: str
-    choices: [present, absent]
-    default: present
   enabled:
     description: Whether the distribution answers requests.
     type: bool
@@ -236,14 +233,6 @@ options:
         description: Whether cookies are logged.
         type: bool
         default: false
-  tags:
-    description: Tags of the distribution; left as they are when not given.
-    type: dict
-    aliases: [resource_tags]
-  purge_tags:
-    description: Whether tags that O(tags) does not name are removed.
-    type: bool
-    default: true
   wait:
     description: Whether to wait until a change has reached the edge. A deletion always waits.
     type: bool
@@ -253,16 +242,15 @@ options:
     type: int
     default: 1200
 attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
   diff_mode:
     description: Shows the normalised document before and after; values of custom headers are hidden.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - amazon.aws.tags
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

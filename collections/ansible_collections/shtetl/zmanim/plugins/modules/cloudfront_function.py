@@ -12,19 +12,6 @@ description:
   - Creates, updates, publishes and deletes a CloudFront function, found by its name.
 author: The shtetl.zmanim authors
 options:
-  name:
-    description: Name, unique in the account.
-    type: str
-    required: true
-  state:
-    description: Whether it exists.
-    type: str
-    choices: [present, absent]
-    default: present
-  comment:
-    description: What it is for.
-    type: str
-    default: ''
   code:
     description: The function's JavaScript. Required when O(state=present).
     type: str
@@ -37,17 +24,14 @@ options:
     description: Whether the code is published to the live stage, which distributions use.
     type: bool
     default: true
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the normalised state before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.cloudfront.comment
+  - shtetl.zmanim.cloudfront.name
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

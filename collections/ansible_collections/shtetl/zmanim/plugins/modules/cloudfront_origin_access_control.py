@@ -13,15 +13,6 @@ description:
     origin such as a private S3 bucket.
 author: The shtetl.zmanim authors
 options:
-  name:
-    description: Name, unique in the account.
-    type: str
-    required: true
-  state:
-    description: Whether it exists.
-    type: str
-    choices: [present, absent]
-    default: present
   description:
     description: What it is for.
     type: str
@@ -36,17 +27,13 @@ options:
     type: str
     choices: [always, never, no-override]
     default: always
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the normalised state before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.cloudfront.name
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

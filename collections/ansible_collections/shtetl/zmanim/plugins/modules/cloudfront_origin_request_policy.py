@@ -13,19 +13,6 @@ description:
     the origin without being part of the cache key.
 author: The shtetl.zmanim authors
 options:
-  name:
-    description: Name, unique in the account.
-    type: str
-    required: true
-  state:
-    description: Whether it exists.
-    type: str
-    choices: [present, absent]
-    default: present
-  comment:
-    description: What it is for.
-    type: str
-    default: ''
   headers:
     description: Request headers that the origin gets.
     type: dict
@@ -43,45 +30,17 @@ options:
         default: []
   cookies:
     description: Cookies that the origin gets.
-    type: dict
-    default: {}
-    suboptions:
-      behavior:
-        description: Which are taken.
-        type: str
-        choices: [none, whitelist, allExcept, all]
-        default: none
-      names:
-        description: Names that O(cookies.behavior) refers to.
-        type: list
-        elements: str
-        default: []
   query_strings:
     description: Query strings that the origin gets.
-    type: dict
-    default: {}
-    suboptions:
-      behavior:
-        description: Which are taken.
-        type: str
-        choices: [none, whitelist, allExcept, all]
-        default: none
-      names:
-        description: Names that O(query_strings.behavior) refers to.
-        type: list
-        elements: str
-        default: []
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the normalised state before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.cloudfront.comment
+  - shtetl.zmanim.cloudfront.name
+  - shtetl.zmanim.cloudfront.selections
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

@@ -14,19 +14,6 @@ description:
   - Whether anything changed is decided by comparing the whole policy.
 author: The shtetl.zmanim authors
 options:
-  name:
-    description: Name, unique in the account.
-    type: str
-    required: true
-  state:
-    description: Whether it exists.
-    type: str
-    choices: [present, absent]
-    default: present
-  comment:
-    description: What it is for.
-    type: str
-    default: ''
   security_headers:
     description: Security headers. None when left out.
     type: dict
@@ -124,17 +111,14 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the normalised state before and after.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.cloudfront.comment
+  - shtetl.zmanim.cloudfront.name
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

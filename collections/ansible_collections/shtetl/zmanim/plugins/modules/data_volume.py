@@ -21,11 +21,6 @@ options:
     description: The C(Name) tag of the volume.
     type: str
     required: true
-  state:
-    description: Whether the volume exists.
-    type: str
-    choices: [present, absent]
-    default: present
   volume_id:
     description: Id of the volume to delete; it must be the one that has the name.
     type: str
@@ -54,10 +49,6 @@ options:
     description: Whether an empty volume may be created although snapshots of an earlier one exist.
     type: bool
     default: false
-  tags:
-    description: Tags of the volume. Tags that are not declared are kept.
-    type: dict
-    default: {}
   first_tags:
     description: Tags that an empty volume gets when it is created, and that are left to others afterwards.
     type: dict
@@ -66,19 +57,15 @@ options:
     description: Seconds to wait for the volume to be available or deleted.
     type: int
     default: 120
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the volume before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.added
 """
 
 EXAMPLES = r"""

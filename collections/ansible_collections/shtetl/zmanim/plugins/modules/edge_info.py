@@ -11,22 +11,12 @@ version_added: 0.1.0
 short_description: Find an environment's HTTP API and CloudFront distribution
 description:
   - Finds the HTTP API by its name and the distribution by its comment, which are both C(zmanim-<env>).
-options:
-  env:
-    description: The environment.
-    type: str
-    required: true
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+  - shtetl.zmanim.attributes.info_module
+  - shtetl.zmanim.environment
 author:
   - The shtetl.zmanim authors
 """

@@ -19,31 +19,18 @@ options:
     description: The C(Name) tag of the address.
     type: str
     required: true
-  state:
-    description: Whether the address is allocated.
-    type: str
-    choices: [present, absent]
-    default: present
   instance_id:
     description: Instance that has the address. Left as it is when not given or empty.
     type: str
-  tags:
-    description: Tags of the address. Tags that are not declared are kept.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the address before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.added
 """
 
 EXAMPLES = r"""

@@ -27,19 +27,13 @@ options:
     description: Domain of the site, which mail is sent from.
     type: str
     default: ""
-attributes:
-  check_mode:
-    description: Works the same in check mode.
-    support: full
-  diff_mode:
-    description: Changes nothing, so it shows nothing.
-    support: none
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes.info_module
 """
 
 EXAMPLES = r"""

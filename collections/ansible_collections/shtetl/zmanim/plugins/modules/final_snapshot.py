@@ -30,18 +30,15 @@ options:
     type: int
     default: 3600
 attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the snapshot that would be taken.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
 """
 
 EXAMPLES = r"""

@@ -21,11 +21,6 @@ options:
     description: Domain of the zone.
     type: str
     required: true
-  state:
-    description: Whether the zone exists.
-    type: str
-    choices: [present, absent]
-    default: present
   domain:
     description: >-
       With I(state=absent), the domain whose records go, itself and everything below it. The zone by default.
@@ -74,22 +69,18 @@ options:
     description: Seconds to wait until all name servers have a change; 0 doesn't wait.
     type: int
     default: 120
-  tags:
-    description: Tags of the zone. Left alone when not given.
-    type: dict
 attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows the zone and the declared records before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags
 """
 
 EXAMPLES = r"""

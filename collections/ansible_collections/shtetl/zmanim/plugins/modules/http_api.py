@@ -19,11 +19,6 @@ options:
     description: Name of the API.
     type: str
     required: true
-  state:
-    description: Whether the API exists.
-    type: str
-    choices: [present, absent]
-    default: present
   description:
     description: What the API is for.
     type: str
@@ -193,29 +188,20 @@ options:
             description: One line of text with C($context) variables.
             type: str
             required: true
-  tags:
-    description: Tags of the API; left as they are when not given.
-    type: dict
-    aliases: [resource_tags]
-  purge_tags:
-    description: Whether tags that O(tags) does not name are removed.
-    type: bool
-    default: true
   wait_timeout:
     description: How long to wait for a deployment, in seconds.
     type: int
     default: 60
 attributes:
-  check_mode:
-    description: Predicts exactly what a run would change, and changes nothing.
-    support: full
   diff_mode:
     description: Shows the whole document before and after; secret values are hidden.
-    support: full
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - amazon.aws.tags
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
 """
 
 EXAMPLES = r"""

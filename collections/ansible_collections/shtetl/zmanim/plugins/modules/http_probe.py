@@ -53,13 +53,8 @@ options:
     description: Seconds for each hop.
     type: int
     default: 10
-attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
+extends_documentation_fragment:
+  - shtetl.zmanim.attributes.info_module
 author:
   - The shtetl.zmanim authors
 """

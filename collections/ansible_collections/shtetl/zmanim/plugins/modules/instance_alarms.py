@@ -26,18 +26,15 @@ options:
     type: str
     required: true
 attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows which instance each alarm watches, before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
 """
 
 EXAMPLES = r"""

@@ -22,11 +22,6 @@ options:
     description: Name of the launch template.
     type: str
     required: true
-  state:
-    description: Whether the launch template exists.
-    type: str
-    choices: [present, absent]
-    default: present
   instance_type:
     description: Type of the instances.
     type: str
@@ -57,23 +52,15 @@ options:
     description: Tags of every instance and its root volume.
     type: dict
     default: {}
-  tags:
-    description: Tags of the launch template itself. Tags that are not declared are kept.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the template's data before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.added
 """
 
 EXAMPLES = r"""

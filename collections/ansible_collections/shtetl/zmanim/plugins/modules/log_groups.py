@@ -25,32 +25,19 @@ options:
     type: list
     elements: str
     default: []
-  state:
-    description: Whether the log groups exist.
-    type: str
-    choices: [present, absent]
-    default: present
   retention_days:
     description: Days that entries are kept, one of the values that CloudWatch accepts.
     type: int
     default: 30
-  tags:
-    description: Tags given to a log group when it is created.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the log groups and their retention before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.initial
 """
 
 EXAMPLES = r"""

@@ -19,11 +19,6 @@ options:
     description: Beginning of the names of all alarms of the set.
     type: str
     required: true
-  state:
-    description: Whether the alarms exist.
-    type: str
-    choices: [present, absent]
-    default: present
   alarms:
     description: The alarms.
     type: list
@@ -86,23 +81,15 @@ options:
     type: list
     elements: str
     default: []
-  tags:
-    description: Tags given to an alarm when it is created.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the alarms before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.initial
 """
 
 EXAMPLES = r"""

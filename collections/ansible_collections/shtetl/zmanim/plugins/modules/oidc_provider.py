@@ -19,32 +19,20 @@ options:
     description: URL of the issuer.
     type: str
     required: true
-  state:
-    description: Whether the provider exists.
-    type: str
-    choices: [present, absent]
-    default: present
   client_ids:
     description: Audiences that tokens may have.
     type: list
     elements: str
     default: [sts.amazonaws.com]
-  tags:
-    description: Tags of the provider. Left alone when not given.
-    type: dict
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the provider before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags
 """
 
 EXAMPLES = r"""

@@ -16,19 +16,12 @@ description:
     elsewhere after
     the owner's lease has passed without a sign of life.
 options:
-  env:
-    description: The environment.
-    type: str
-    required: true
   operation:
     description: What is going on, for the message that another run gets.
     type: str
     required: true
   state:
     description: Take the lock, or give it up.
-    type: str
-    default: present
-    choices: [present, absent]
   run_id:
     description: The run that gives the lock up, as returned when it was taken.
     type: str
@@ -41,10 +34,10 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.environment
+  - shtetl.zmanim.state
 attributes:
-  check_mode:
-    support: full
-    description: Can run in check_mode and return changed status prediction without modifying target.
   diff_mode:
     support: none
     description: A lock has nothing to compare.

@@ -21,11 +21,6 @@ options:
     description: Name of the bucket.
     type: str
     required: true
-  state:
-    description: Whether the bucket exists.
-    type: str
-    choices: [present, absent]
-    default: present
   versioning:
     description: Whether the bucket keeps old versions of its objects. Once on it can only be suspended.
     type: bool
@@ -67,22 +62,15 @@ options:
       With I(state=absent), delete every object and version first. Without it a full bucket is an error.
     type: bool
     default: false
-  tags:
-    description: Tags of the bucket. Left alone when not given.
-    type: dict
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the bucket's configuration before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags
 """
 
 EXAMPLES = r"""

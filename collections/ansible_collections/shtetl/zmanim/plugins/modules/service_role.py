@@ -21,11 +21,6 @@ options:
     description: Name of the role, and of the instance profile.
     type: str
     required: true
-  state:
-    description: Whether the role exists.
-    type: str
-    choices: [present, absent]
-    default: present
   description:
     description: Description of the role.
     type: str
@@ -46,22 +41,15 @@ options:
     description: Whether the role has an instance profile of the same name.
     type: bool
     default: false
-  tags:
-    description: Tags of the role. Left alone when not given.
-    type: dict
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the role before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags
 """
 
 EXAMPLES = r"""

@@ -19,28 +19,15 @@ options:
     description: The domain.
     type: str
     required: true
-  state:
-    description: Whether the identity exists.
-    type: str
-    choices: [present, absent]
-    default: present
-  tags:
-    description: Tags given to the identity when it is created.
-    type: dict
-    default: {}
-attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
-  diff_mode:
-    description: Shows the identity before and after.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.initial
 """
 
 EXAMPLES = r"""

@@ -23,9 +23,6 @@ options:
   state:
     description: >-
       Whether the parameters exist. V(absent) without named parameters deletes every parameter under the path.
-    type: str
-    choices: [present, absent]
-    default: present
   values:
     description: Parameters of the type String.
     type: list
@@ -92,23 +89,18 @@ options:
   key_id:
     description: KMS key that encrypts the secrets. The account's own key for SSM when not given.
     type: str
-  tags:
-    description: Tags given to a parameter when it is created.
-    type: dict
-    default: {}
 attributes:
-  check_mode:
-    description: Reports what it would change without changing it.
-    support: full
   diff_mode:
     description: Shows values before and after; of secrets only that they differ.
-    support: full
 author:
   - The shtetl.zmanim authors (@shtetl)
 extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.attributes
+  - shtetl.zmanim.state
+  - shtetl.zmanim.tags.initial
 """
 
 EXAMPLES = r"""

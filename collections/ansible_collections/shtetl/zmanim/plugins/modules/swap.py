@@ -33,10 +33,6 @@ options:
     type: str
     required: true
     choices: [recover, plan, launch, standby, handover, flip, keep, rollback, status]
-  env:
-    description: The environment, as in O(env=production).
-    type: str
-    required: true
   run_id:
     description: The run that the step belongs to, as returned by O(step=recover). Required by every step
       after it.
@@ -113,6 +109,7 @@ extends_documentation_fragment:
   - amazon.aws.common.modules
   - amazon.aws.region.modules
   - amazon.aws.boto3
+  - shtetl.zmanim.environment
 attributes:
   check_mode:
     support: partial

@@ -36,10 +36,8 @@ options:
 attributes:
   check_mode:
     description: Does not wait in check mode, where nothing may have been started.
-    support: full
-  diff_mode:
-    description: Changes nothing, so it shows nothing.
-    support: none
+extends_documentation_fragment:
+  - shtetl.zmanim.attributes.info_module
 author:
   - The shtetl.zmanim authors (@shtetl)
 """
