@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Dict, Iterable, List, Mapping, Optional
+from typing import Any, ClassVar, Dict, Iterable, List, Mapping, Optional, Sequence
 
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
     DeclaredResource,
@@ -26,6 +26,15 @@ def quantity(items: Iterable[Any]) -> State:
     """Return a list as CloudFront's {Quantity, Items} structure, without Items when it is empty."""
     found = list(items)
     return {"Quantity": len(found), "Items": found} if found else {"Quantity": 0}
+
+
+def selection_option(behaviors: Sequence[str] = ("none", "whitelist", "allExcept", "all")) -> State:
+    """Return the option that selects headers, cookies or query strings by C(behaviors) and names."""
+    options = {
+        "behavior": {"choices": list(behaviors), "default": "none"},
+        "names": {"type": "list", "elements": "str", "default": []},
+    }
+    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
 
 
 def selection_of(config: Optional[Mapping[str, Any]], behavior: str, names: str) -> State:

@@ -17,12 +17,12 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     changed_keys,
     conceal,
     desired_tags,
-    pages,
     tag_changes,
     tag_dict,
     tag_list,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import distributions, the_only
 
 NOT_FOUND = ("NoSuchDistribution",)
 POLL_SECONDS = 2.0
@@ -364,20 +364,8 @@ class Distribution(DeclaredResource):
 
     def _find(self) -> Optional[Dict[str, Any]]:
         comment = self.params["comment"]
-        distributions = pages(
-            "list the distributions",
-            self.client.list_distributions,
-            lambda page: listed(page.get("DistributionList")),
-            token=("Marker", lambda page: (page.get("DistributionList") or {}).get("NextMarker")),
-        )
-        found = [item for item in distributions if item["Comment"] == comment]
-        if len(found) > 1:
-            ids = ", ".join(sorted(item["Id"] for item in found))
-            raise DeclaredResourceError(
-                f"{len(found)} distributions have the comment {comment!r} ({ids}); expected one: "
-                "the comment is the distribution's name, change it on the others"
-            )
-        return found[0] if found else None
+        found = distributions(self.client, comment)
+        return the_only("distributions", comment, found, "Id", "change the comment of the others")
 
     def _read(self, distribution_id: str) -> Optional[Dict[str, Any]]:
         answer: Optional[Dict[str, Any]] = call(

@@ -31,6 +31,9 @@ except ImportError:  # AnsibleAWSModule reports the missing library
 State = Dict[str, Any]
 T = TypeVar("T")
 
+# The option of every module that can also remove what it declares.
+STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
 # Answers after which the same call is worth repeating; botocore already repeats throttling a few times.
 TRANSIENT_CODES = (
     "InternalError",
@@ -175,12 +178,15 @@ def overlay(current: Optional[Mapping[str, Any]], wanted: Mapping[str, Any]) -> 
 def desired_tags(
     current: Optional[Mapping[str, str]], wanted: Optional[Mapping[str, str]], purge: bool
 ) -> Dict[str, str]:
-    """Return the tags a resource is to have; None leaves them, C(purge) drops what is not declared."""
+    """Return the tags a resource is to have; None leaves them, C(purge) drops what is not declared.
+
+    Tags whose keys begin with C(aws:) are AWS's own, which nobody else can remove.
+    """
     kept = dict(current or {})
     if wanted is None:
         return kept
     if purge:
-        kept = {}
+        kept = {key: value for key, value in kept.items() if key.startswith("aws:")}
     kept.update({str(key): str(value) for key, value in wanted.items()})
     return kept
 
@@ -189,6 +195,13 @@ def tag_changes(current: Mapping[str, str], wanted: Mapping[str, str]) -> Tuple[
     """Return the tags to set and the tag keys to remove."""
     to_set = {key: value for key, value in wanted.items() if current.get(key) != value}
     return to_set, sorted(set(current) - set(wanted))
+
+
+def add_ec2_tags(ec2: Any, resource_id: str, current: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Set those tags of a resource of EC2 that differ; none is removed."""
+    to_set, _to_remove = tag_changes(current, wanted)
+    if to_set:
+        call(f"tag {resource_id}", ec2.create_tags, Resources=[resource_id], Tags=tag_list(to_set))
 
 
 def tag_list(tags: Mapping[str, str]) -> List[Dict[str, str]]:

@@ -23,6 +23,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     tag_changes,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import http_apis, the_only
 
 NOT_FOUND = ("NotFoundException",)
 PAYLOAD_FORMAT = "1.0"  # the only one of HTTP proxy integrations
@@ -302,14 +303,7 @@ class HttpApi(DeclaredResource):
 
     def _found(self) -> Optional[Dict[str, Any]]:
         name = self.params["name"]
-        apis = self._list("list the HTTP APIs", self.client.get_apis)
-        found = [api for api in apis if api["Name"] == name and api.get("ProtocolType", "HTTP") == "HTTP"]
-        if len(found) > 1:
-            ids = ", ".join(sorted(api["ApiId"] for api in found))
-            raise DeclaredResourceError(
-                f"{len(found)} HTTP APIs are named {name!r} ({ids}); expected one: rename the others"
-            )
-        return found[0] if found else None
+        return the_only("HTTP APIs", name, http_apis(self.client, name), "ApiId", "rename the others")
 
     @property
     def arn(self) -> str:

@@ -93,21 +93,22 @@ from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     DeclaredResourceError,
     State,
+    add_ec2_tags,
     call,
     desired_tags,
     run,
-    tag_changes,
     tag_dict,
     tag_list,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import instances
 from ansible_collections.shtetl.zmanim.plugins.module_utils.volume_tags import FINAL_SNAPSHOT
 
 ROLE_TAG = "ZmanimRole"
-ALIVE = ["pending", "running", "stopping", "stopped"]
 # A new instance profile takes some seconds until EC2 knows it.
 NOT_YET = "InvalidParameterValue"
 PROFILE_DEADLINE = 60
@@ -148,15 +149,7 @@ class ActiveInstance(DeclaredResource):
         return str(self.instance.get("InstanceId", ""))
 
     def _named_instances(self) -> List[Dict[str, Any]]:
-        answer = call(
-            f"look for the instance {self.name}",
-            self.ec2.describe_instances,
-            Filters=[
-                {"Name": "tag:Name", "Values": [self.name]},
-                {"Name": "instance-state-name", "Values": ALIVE},
-            ],
-        )
-        return [one for reservation in answer["Reservations"] for one in reservation["Instances"]]
+        return instances(self.ec2, self.name)
 
     def current(self) -> Optional[State]:
         """Read the active instance and the attachment of the volume."""
@@ -308,11 +301,7 @@ class ActiveInstance(DeclaredResource):
 
     def update(self, current: State, desired: State) -> None:
         """Start the instance, attach the volume, protect it, set tags."""
-        to_set, _removed = tag_changes(current["tags"], desired["tags"])
-        if to_set:
-            call(
-                "tag the instance", self.ec2.create_tags, Resources=[self.instance_id], Tags=tag_list(to_set)
-            )
+        add_ec2_tags(self.ec2, self.instance_id, current["tags"], desired["tags"])
         if current["attachment"] is None:
             self._refuse_foreign_attachment()
             self._attach(desired["attachment"])
@@ -371,7 +360,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "launch_template": {"type": "str"},
             "image_id": {"type": "str"},
             "instance_type": {"type": "str"},

@@ -59,6 +59,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -121,7 +122,7 @@ def argument_spec() -> Dict[str, Any]:
     return {
         "bucket": {"required": True},
         "sid": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "statement": {"type": "dict"},
     }
 

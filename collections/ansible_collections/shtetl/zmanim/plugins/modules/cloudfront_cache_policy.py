@@ -95,31 +95,23 @@ cache_policy:
 from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import CachePolicy
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
-
-
-def selection(*behaviors: str) -> Dict[str, Any]:
-    options = {
-        "behavior": {"choices": list(behaviors), "default": "none"},
-        "names": {"type": "list", "elements": "str", "default": []},
-    }
-    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
+from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import CachePolicy, selection_option
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
 
 def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "comment": {"default": ""},
         "min_ttl": {"type": "int", "default": 0},
         "default_ttl": {"type": "int", "default": 86400},
         "max_ttl": {"type": "int", "default": 31536000},
         "gzip": {"type": "bool", "default": True},
         "brotli": {"type": "bool", "default": True},
-        "headers": selection("none", "whitelist"),
-        "cookies": selection("none", "whitelist", "allExcept", "all"),
-        "query_strings": selection("none", "whitelist", "allExcept", "all"),
+        "headers": selection_option(["none", "whitelist"]),
+        "cookies": selection_option(),
+        "query_strings": selection_option(),
     }
 
 

@@ -304,7 +304,7 @@ from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront_distribution import Distribution
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
 
 def origin_options() -> Dict[str, Any]:
@@ -369,7 +369,7 @@ def argument_spec() -> Dict[str, Any]:
     behaviors = behavior_options(path_pattern={"required": True})
     return {
         "comment": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "enabled": {"type": "bool", "default": True},
         "aliases": {"type": "list", "elements": "str", "default": []},
         "default_root_object": {"default": ""},

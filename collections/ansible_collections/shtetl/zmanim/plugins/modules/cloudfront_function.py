@@ -61,13 +61,13 @@ from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import Function
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
 
 def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "comment": {"default": ""},
         "code": {},
         "runtime": {"choices": ["cloudfront-js-1.0", "cloudfront-js-2.0"], "default": "cloudfront-js-2.0"},

@@ -62,13 +62,13 @@ from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import OriginAccessControl
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
 
 def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "description": {"default": ""},
         "origin_type": {"choices": ["s3", "lambda", "mediastore", "mediapackagev2"], "default": "s3"},
         "signing_behavior": {"choices": ["always", "never", "no-override"], "default": "always"},

@@ -75,28 +75,23 @@ origin_request_policy:
 from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import OriginRequestPolicy
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import (
+    OriginRequestPolicy,
+    selection_option,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
-
-def selection(*behaviors: str) -> Dict[str, Any]:
-    options = {
-        "behavior": {"choices": list(behaviors), "default": "none"},
-        "names": {"type": "list", "elements": "str", "default": []},
-    }
-    return {"type": "dict", "default": {}, "apply_defaults": True, "options": options}
+HEADER_BEHAVIORS = ["none", "whitelist", "allViewer", "allViewerAndWhitelistCloudFront", "allExcept"]
 
 
 def argument_spec() -> Dict[str, Any]:
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "comment": {"default": ""},
-        "headers": selection(
-            "none", "whitelist", "allViewer", "allViewerAndWhitelistCloudFront", "allExcept"
-        ),
-        "cookies": selection("none", "whitelist", "allExcept", "all"),
-        "query_strings": selection("none", "whitelist", "allExcept", "all"),
+        "headers": selection_option(HEADER_BEHAVIORS),
+        "cookies": selection_option(),
+        "query_strings": selection_option(),
     }
 
 

@@ -154,7 +154,7 @@ from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.cloudfront import ResponseHeadersPolicy
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 
 
 def argument_spec() -> Dict[str, Any]:
@@ -187,7 +187,7 @@ def argument_spec() -> Dict[str, Any]:
     }
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "comment": {"default": ""},
         "security_headers": {"type": "dict", "options": security},
         "cors": {"type": "dict", "options": cors},

@@ -88,17 +88,22 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     DeclaredResourceError,
     State,
+    add_ec2_tags,
     call,
     desired_tags,
     run,
-    tag_changes,
     tag_dict,
     tag_list,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import named, the_only
+
+# States of a volume that is not on its way out.
+KEPT = ["creating", "available", "in-use", "error"]
 
 GONE = ("InvalidVolume.NotFound",)
 
@@ -117,21 +122,9 @@ class DataVolume(DeclaredResource):
 
     def current(self) -> Optional[State]:
         """Read the volume that has the name; more than one is an error."""
-        volumes = call(
-            f"look for the volume {self.name}",
-            self.ec2.describe_volumes,
-            Filters=[
-                {"Name": "tag:Name", "Values": [self.name]},
-                {"Name": "status", "Values": ["creating", "available", "in-use", "error"]},
-            ],
-        )["Volumes"]
-        if len(volumes) > 1:
-            found = ", ".join(sorted(volume["VolumeId"] for volume in volumes))
-            raise DeclaredResourceError(
-                f"{len(volumes)} volumes are named {self.name} ({found}), expected one: take the Name "
-                "tag off the others"
-            )
-        return self._state_of(volumes[0]) if volumes else None
+        volumes = named(self.ec2.describe_volumes, "Volumes", self.name, {"status": KEPT})
+        volume = the_only("volumes", self.name, volumes, "VolumeId", "take the Name tag off the others")
+        return self._state_of(volume) if volume else None
 
     def _state_of(self, volume: Dict[str, Any]) -> State:
         self.volume_id = volume["VolumeId"]
@@ -175,11 +168,8 @@ class DataVolume(DeclaredResource):
         """Fail when the volume is missing but its snapshots exist and nobody said which of both to use."""
         if self.params["snapshot_id"] or self.params["accept_empty"]:
             return
-        filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        snapshots = call(
-            "look for snapshots", self.ec2.describe_snapshots, OwnerIds=["self"], Filters=filters
-        )
-        found = sorted(snapshots["Snapshots"], key=lambda snapshot: snapshot["StartTime"])
+        snapshots = named(self.ec2.describe_snapshots, "Snapshots", self.name, OwnerIds=["self"])
+        found = sorted(snapshots, key=lambda snapshot: snapshot["StartTime"])
         if found:
             newest = found[-1]
             raise DeclaredResourceError(
@@ -238,9 +228,7 @@ class DataVolume(DeclaredResource):
 
     def update(self, current: State, desired: State) -> None:
         """Set tags and speed."""
-        to_set, _removed = tag_changes(current["tags"], desired["tags"])
-        if to_set:
-            call("tag the volume", self.ec2.create_tags, Resources=[self.volume_id], Tags=tag_list(to_set))
+        add_ec2_tags(self.ec2, self.volume_id, current["tags"], desired["tags"])
         if (current["iops"], current["throughput"]) != (desired["iops"], desired["throughput"]):
             call(
                 "change the speed of the volume",
@@ -285,7 +273,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "volume_id": {"type": "str"},
             "availability_zone": {"type": "str"},
             "size_gib": {"type": "int", "default": 30},

@@ -40,39 +40,27 @@ distribution:
   returned: always
 """
 
-from typing import Any, Dict, Optional
+from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
     DeclaredResourceError,
-    call,
-    pages,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import distributions, http_apis
 
 
-def find_api(client: Any, name: str) -> Optional[Dict[str, Any]]:
-    for found in pages("list the HTTP APIs", client.get_apis, lambda page: page.get("Items", [])):
-        if found.get("Name") == name:
-            endpoint = found.get("ApiEndpoint", "")
-            return {"id": found["ApiId"], "endpoint": endpoint, "host": endpoint.partition("://")[2]}
-    return None
+def api_facts(api: Dict[str, Any]) -> Dict[str, Any]:
+    endpoint = api.get("ApiEndpoint", "")
+    return {"id": api["ApiId"], "endpoint": endpoint, "host": endpoint.partition("://")[2]}
 
 
-def find_distribution(client: Any, name: str) -> Optional[Dict[str, Any]]:
-    marker: Dict[str, str] = {}
-    while True:
-        page = call("list the distributions", client.list_distributions, **marker)["DistributionList"]
-        for found in page.get("Items", []):
-            if found.get("Comment") == name:
-                return {
-                    "id": found["Id"],
-                    "domain_name": found["DomainName"],
-                    "aliases": found.get("Aliases", {}).get("Items", []),
-                    "status": found.get("Status"),
-                }
-        if not page.get("IsTruncated"):
-            return None
-        marker = {"Marker": page["NextMarker"]}
+def distribution_facts(distribution: Dict[str, Any]) -> Dict[str, Any]:
+    return {
+        "id": distribution["Id"],
+        "domain_name": distribution["DomainName"],
+        "aliases": distribution.get("Aliases", {}).get("Items", []),
+        "status": distribution.get("Status"),
+    }
 
 
 def main() -> None:
@@ -81,12 +69,12 @@ def main() -> None:
     )
     name = f"zmanim-{module.params['env']}"
     try:
-        api = find_api(module.client("apigatewayv2"), name)
-        distribution = find_distribution(module.client("cloudfront"), name)
+        apis = [api_facts(one) for one in http_apis(module.client("apigatewayv2"), name)]
+        found = [distribution_facts(one) for one in distributions(module.client("cloudfront"), name)]
     except DeclaredResourceError as error:
         module.fail_json(msg=error.message)
     else:
-        module.exit_json(changed=False, api=api, distribution=distribution)
+        module.exit_json(changed=False, api=next(iter(apis), None), distribution=next(iter(found), None))
 
 
 if __name__ == "__main__":

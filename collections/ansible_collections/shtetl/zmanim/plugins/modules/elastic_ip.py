@@ -55,16 +55,17 @@ from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
-    DeclaredResourceError,
     State,
+    add_ec2_tags,
     call,
     desired_tags,
     run,
-    tag_changes,
     tag_dict,
     tag_list,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import named, the_only
 
 
 class ElasticIp(DeclaredResource):
@@ -81,20 +82,12 @@ class ElasticIp(DeclaredResource):
 
     def current(self) -> Optional[State]:
         """Read the address that has the name; more than one is an error."""
-        filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        found = call(f"look for the address {self.name}", self.ec2.describe_addresses, Filters=filters)[
-            "Addresses"
-        ]
-        if len(found) > 1:
-            addresses = ", ".join(sorted(address["PublicIp"] for address in found))
-            raise DeclaredResourceError(
-                f"{len(found)} Elastic IPs are named {self.name} ({addresses}), expected one: release "
-                "the others"
-            )
-        if not found:
+        addresses = named(self.ec2.describe_addresses, "Addresses", self.name)
+        found = the_only("Elastic IPs", self.name, addresses, "PublicIp", "release the others")
+        if found is None:
             return None
-        self.public_ip, self.allocation_id = found[0]["PublicIp"], found[0]["AllocationId"]
-        return {"instance_id": found[0].get("InstanceId") or "", "tags": tag_dict(found[0].get("Tags"))}
+        self.public_ip, self.allocation_id = found["PublicIp"], found["AllocationId"]
+        return {"instance_id": found.get("InstanceId") or "", "tags": tag_dict(found.get("Tags"))}
 
     def desired(self, current: Optional[State]) -> State:
         """Return the declared address."""
@@ -124,11 +117,7 @@ class ElasticIp(DeclaredResource):
 
     def update(self, current: State, desired: State) -> None:
         """Move the address and set its tags."""
-        to_set, _removed = tag_changes(current["tags"], desired["tags"])
-        if to_set:
-            call(
-                "tag the address", self.ec2.create_tags, Resources=[self.allocation_id], Tags=tag_list(to_set)
-            )
+        add_ec2_tags(self.ec2, self.allocation_id, current["tags"], desired["tags"])
         self._associate(current["instance_id"], desired["instance_id"])
 
     def delete(self, current: State) -> None:
@@ -150,7 +139,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "instance_id": {"type": "str"},
             "tags": {"type": "dict", "default": {}},
         },

@@ -55,10 +55,15 @@ from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleA
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
     DeclaredResourceError,
     call,
-    tag_dict,
+)
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import (
+    distributions,
+    health_checks,
+    http_apis,
+    instances,
+    named,
 )
 
-ALIVE = ["pending", "running", "stopping", "stopped"]
 HEALTH_REGION = "us-east-1"
 
 
@@ -83,9 +88,7 @@ class Environment:
         return {kind: sorted(items) for kind, items in sorted(found.items()) if items}
 
     def _tagged(self, method: str, key: str, id_key: str, name: str, **more: Any) -> List[str]:
-        filters = [{"Name": "tag:Name", "Values": [name]}]
-        items = call(f"list ({method})", getattr(self.ec2, method), Filters=filters, **more)[key]
-        return [str(item[id_key]) for item in items]
+        return [str(item[id_key]) for item in named(getattr(self.ec2, method), key, name, **more)]
 
     def _machine(self) -> Dict[str, List[str]]:
         data = f"zmanim-data-{self.env}"
@@ -93,25 +96,13 @@ class Environment:
         templates = call("list the launch templates", self.ec2.describe_launch_templates)["LaunchTemplates"]
         return {
             "addresses": self._tagged("describe_addresses", "Addresses", "PublicIp", self.name),
-            "instances": self._instances(),
+            "instances": [str(one["InstanceId"]) for one in instances(self.ec2, self.name)],
             "launch_templates": [
                 str(one["LaunchTemplateName"]) for one in templates if one["LaunchTemplateName"] == self.name
             ],
             "snapshots": self._tagged("describe_snapshots", "Snapshots", "SnapshotId", data, **snapshots),
             "volumes": self._tagged("describe_volumes", "Volumes", "VolumeId", data),
         }
-
-    def _instances(self) -> List[str]:
-        filters = [
-            {"Name": "tag:Name", "Values": [self.name]},
-            {"Name": "instance-state-name", "Values": ALIVE},
-        ]
-        answer = call("list the instances", self.ec2.describe_instances, Filters=filters)
-        return [
-            str(one["InstanceId"])
-            for reservation in answer["Reservations"]
-            for one in reservation["Instances"]
-        ]
 
     def _network(self) -> Dict[str, List[str]]:
         return {"vpcs": self._tagged("describe_vpcs", "Vpcs", "VpcId", self.name)}
@@ -177,34 +168,12 @@ class Environment:
 
     def _edge(self) -> Dict[str, List[str]]:
         gateway, cloudfront = self.module.client("apigatewayv2"), self.module.client("cloudfront")
-        apis = call("list the HTTP APIs", gateway.get_apis, MaxResults="500").get("Items", [])
-        pages = cloudfront.get_paginator("list_distributions").paginate()
-        distributions = [one for page in pages for one in page["DistributionList"].get("Items", [])]
         return {
-            "apis": [str(api["ApiId"]) for api in apis if api["Name"] == self.name],
-            "distributions": [str(one["Id"]) for one in distributions if one.get("Comment") == self.name],
-            "health_checks": self._health_checks(),
+            "apis": [str(api["ApiId"]) for api in http_apis(gateway, self.name)],
+            "distributions": [str(one["Id"]) for one in distributions(cloudfront, self.name)],
+            "health_checks": health_checks(self.module.client("route53"), self.name),
             "hosted_zones": self._zones(),
         }
-
-    def _health_checks(self) -> List[str]:
-        route53 = self.module.client("route53")
-        pages = route53.get_paginator("list_health_checks").paginate()
-        ids = [str(check["Id"]) for page in pages for check in page["HealthChecks"]]
-        found = []
-        for start in range(0, len(ids), 10):
-            tagged = call(
-                "read the health checks' tags",
-                route53.list_tags_for_resources,
-                ResourceType="healthcheck",
-                ResourceIds=ids[start : start + 10],
-            )
-            found += [
-                str(one["ResourceId"])
-                for one in tagged["ResourceTagSets"]
-                if tag_dict(one.get("Tags")).get("Name") == self.name
-            ]
-        return found
 
     def _zones(self) -> List[str]:
         zone = self.module.params["zone"].rstrip(".") + "."

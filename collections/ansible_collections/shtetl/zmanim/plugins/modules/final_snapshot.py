@@ -71,6 +71,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     tag_list,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import named, the_only
 from ansible_collections.shtetl.zmanim.plugins.module_utils.volume_tags import FINAL_SNAPSHOT
 
 
@@ -89,20 +90,13 @@ class FinalSnapshot(DeclaredResource):
 
     def current(self) -> Optional[State]:
         """Read which snapshot the volume's tag names."""
-        filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        volumes = call(f"look for the volume {self.name}", self.ec2.describe_volumes, Filters=filters)[
-            "Volumes"
-        ]
-        if len(volumes) > 1:
-            found = ", ".join(sorted(volume["VolumeId"] for volume in volumes))
-            raise DeclaredResourceError(
-                f"{len(volumes)} volumes are named {self.name} ({found}), expected one"
-            )
-        if not volumes:
+        volumes = named(self.ec2.describe_volumes, "Volumes", self.name)
+        volume = the_only("volumes", self.name, volumes, "VolumeId", "take the Name tag off the others")
+        if volume is None:
             return {"volume_id": "", "final": True}
-        self.volume_id = volumes[0]["VolumeId"]
-        self.holders = ", ".join(one["InstanceId"] for one in volumes[0].get("Attachments", []))
-        self.snapshot_id = tag_dict(volumes[0].get("Tags")).get(FINAL_SNAPSHOT, "")
+        self.volume_id = volume["VolumeId"]
+        self.holders = ", ".join(one["InstanceId"] for one in volume.get("Attachments", []))
+        self.snapshot_id = tag_dict(volume.get("Tags")).get(FINAL_SNAPSHOT, "")
         return {"volume_id": self.volume_id, "final": self._complete()}
 
     def _complete(self) -> bool:

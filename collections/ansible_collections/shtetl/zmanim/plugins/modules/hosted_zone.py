@@ -114,8 +114,8 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
-    DeclaredResourceError,
     State,
     call,
     desired_tags,
@@ -125,6 +125,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     tag_list,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import the_only
 
 
 def full_name(domain: str) -> str:
@@ -194,18 +195,14 @@ class HostedZone(DeclaredResource):
             for zone in answer["HostedZones"]
             if zone["Name"] == self.name and not zone.get("Config", {}).get("PrivateZone")
         ]
-        if len(zones) > 1:
-            found = ", ".join(zone["Id"].split("/")[-1] for zone in zones)
-            raise DeclaredResourceError(
-                f"{len(zones)} public zones are named {self.name} ({found}), expected one"
-            )
-        if not zones:
+        found = the_only("public zones", self.name, zones, "Id", "delete those that nothing is delegated to")
+        if found is None:
             return None
-        self.zone_id = zones[0]["Id"].split("/")[-1]
+        self.zone_id = found["Id"].split("/")[-1]
         zone = call("read the zone", self.route53.get_hosted_zone, Id=self.zone_id)
         self.name_servers = sorted(zone.get("DelegationSet", {}).get("NameServers", []))
         return {
-            "comment": zones[0].get("Config", {}).get("Comment", ""),
+            "comment": found.get("Config", {}).get("Comment", ""),
             "records": self._declared_records(),
             "tags": self._tags(),
         }
@@ -354,7 +351,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "domain": {"type": "str"},
             "comment": {"type": "str", "default": ""},
             "records": {"type": "list", "elements": "dict", "default": [], "options": record},

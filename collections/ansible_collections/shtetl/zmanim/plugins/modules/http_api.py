@@ -265,7 +265,7 @@ http_api:
 from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import run
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import STATE, run
 from ansible_collections.shtetl.zmanim.plugins.module_utils.http_api import HttpApi
 
 
@@ -313,7 +313,7 @@ def argument_spec() -> Dict[str, Any]:
     }
     return {
         "name": {"required": True},
-        "state": {"choices": ["present", "absent"], "default": "present"},
+        "state": STATE,
         "description": {"default": ""},
         "disable_execute_api_endpoint": {"type": "bool", "default": False},
         "cors": {"type": "dict", "options": cors},

@@ -86,12 +86,13 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
+    add_ec2_tags,
     call,
     desired_tags,
     run,
-    tag_changes,
     tag_dict,
     tag_list,
 )
@@ -226,11 +227,7 @@ class LaunchTemplate(DeclaredResource):
 
     def update(self, current: State, desired: State) -> None:
         """Make a new default version when the data differs, and set tags."""
-        to_set, _removed = tag_changes(current["tags"], desired["tags"])
-        if to_set:
-            call(
-                "tag the template", self.ec2.create_tags, Resources=[self.template_id], Tags=tag_list(to_set)
-            )
+        add_ec2_tags(self.ec2, self.template_id, current["tags"], desired["tags"])
         if current["data"] != desired["data"]:
             version = call(
                 f"make a version of {self.name}",
@@ -260,7 +257,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "instance_type": {"type": "str"},
             "instance_profile": {"type": "str"},
             "security_group_ids": {"type": "list", "elements": "str", "default": []},

@@ -60,6 +60,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -136,7 +137,7 @@ def main() -> None:
         argument_spec={
             "prefix": {"type": "str", "required": True},
             "names": {"type": "list", "elements": "str", "default": []},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "retention_days": {"type": "int", "default": 30},
             "tags": {"type": "dict", "default": {}},
         },

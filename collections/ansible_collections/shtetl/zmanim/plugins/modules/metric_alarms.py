@@ -118,6 +118,7 @@ from typing import Any, Dict, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -261,7 +262,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "prefix": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "alarms": {"type": "list", "elements": "dict", "default": [], "options": alarm},
             "actions": {"type": "list", "elements": "str", "default": []},
             "tags": {"type": "dict", "default": {}},

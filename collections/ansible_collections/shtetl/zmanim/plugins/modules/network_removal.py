@@ -60,6 +60,7 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     run,
     wait_until,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import named, the_only
 
 IN_USE = "DependencyViolation"
 ENDED = ("shutting-down", "terminated")
@@ -83,14 +84,11 @@ class Network(DeclaredResource):
 
     def current(self) -> Optional[State]:
         """Read the VPC and its parts."""
-        filters = [{"Name": "tag:Name", "Values": [self.name]}]
-        vpcs = call(f"look for the VPC {self.name}", self.ec2.describe_vpcs, Filters=filters)["Vpcs"]
-        if len(vpcs) > 1:
-            found = ", ".join(sorted(vpc["VpcId"] for vpc in vpcs))
-            raise DeclaredResourceError(f"{len(vpcs)} VPCs are named {self.name} ({found}), expected one")
-        if not vpcs:
+        vpcs = named(self.ec2.describe_vpcs, "Vpcs", self.name)
+        vpc = the_only("VPCs", self.name, vpcs, "VpcId", "take the Name tag off the others")
+        if vpc is None:
             return None
-        self.vpc_id = vpcs[0]["VpcId"]
+        self.vpc_id = vpc["VpcId"]
         return {
             "endpoints": self._endpoints(),
             "gateways": self._ids(

@@ -52,6 +52,7 @@ from typing import Any, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -143,7 +144,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "url": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "client_ids": {"type": "list", "elements": "str", "default": ["sts.amazonaws.com"]},
             "tags": {"type": "dict"},
         },

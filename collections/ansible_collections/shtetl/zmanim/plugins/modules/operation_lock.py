@@ -64,7 +64,10 @@ import uuid
 from typing import Any, Dict
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
-from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import DeclaredResourceError
+from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
+    DeclaredResourceError,
+)
 from ansible_collections.shtetl.zmanim.plugins.module_utils.swap.parameters import EnvironmentLock, this_owner
 from ansible_collections.shtetl.zmanim.plugins.module_utils.swap.phases import SwapError
 
@@ -73,7 +76,7 @@ def options() -> Dict[str, Any]:
     return {
         "env": {"type": "str", "required": True},
         "operation": {"type": "str", "required": True},
-        "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+        "state": STATE,
         "run_id": {"type": "str", "default": ""},
         "lease_seconds": {"type": "int", "default": 300},
     }

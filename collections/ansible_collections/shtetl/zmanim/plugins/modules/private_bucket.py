@@ -99,6 +99,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -330,7 +331,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "name": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "versioning": {"type": "bool", "default": False},
             "tls_only": {"type": "bool", "default": True},
             "policy_statements": {"type": "list", "elements": "dict", "default": []},

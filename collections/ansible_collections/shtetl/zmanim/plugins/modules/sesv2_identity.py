@@ -52,6 +52,7 @@ from typing import Any, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -125,7 +126,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "domain": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "tags": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,

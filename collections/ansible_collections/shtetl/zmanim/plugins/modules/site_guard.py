@@ -88,6 +88,13 @@ from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource im
     call,
     tag_dict,
 )
+from ansible_collections.shtetl.zmanim.plugins.module_utils.named_resources import (
+    distributions,
+    health_checks,
+    http_apis,
+    instances,
+    named,
+)
 from ansible_collections.shtetl.zmanim.plugins.module_utils.swap import phases
 
 WHERE = "correct it in the inventory's group_vars/all.yml or on the command line"
@@ -329,7 +336,7 @@ class SiteGuard:
             "api_domain": self._api_domain(name),
             "allocation_id": address.get("AllocationId", ""),
             "distribution_domain": self._distribution_domain(name),
-            "health_check_id": self._health_check(name),
+            "health_check_id": "".join(health_checks(self.module.client("route53"), name)[:1]),
             "instance_id": instance.get("InstanceId", ""),
             "instance_private_ip": instance.get("PrivateIpAddress", ""),
             "public_ip": address.get("PublicIp", ""),
@@ -342,9 +349,8 @@ class SiteGuard:
         }
 
     def _named(self, method: str, key: str, name: str) -> Dict[str, Any]:
-        filters = [{"Name": "tag:Name", "Values": [name]}]
-        items = call(f"look for {name} ({method})", getattr(self.ec2, method), Filters=filters)[key]
-        return dict(items[0]) if len(items) == 1 else {}
+        items = named(getattr(self.ec2, method), key, name)
+        return items[0] if len(items) == 1 else {}
 
     def _security_group(self, name: str, vpc_id: str) -> str:
         filters = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
@@ -354,38 +360,17 @@ class SiteGuard:
         return "".join(str(group["GroupId"]) for group in groups["SecurityGroups"])
 
     def _api_domain(self, name: str) -> str:
-        gateway = self.module.client("apigatewayv2")
-        apis = call("list the HTTP APIs", gateway.get_apis, MaxResults="500").get("Items", [])
-        return "".join(api["ApiEndpoint"].split("://")[-1] for api in apis if api["Name"] == name)
+        apis = http_apis(self.module.client("apigatewayv2"), name)
+        return "".join(api["ApiEndpoint"].split("://")[-1] for api in apis)
 
     def _distribution_domain(self, name: str) -> str:
-        pages = self.module.client("cloudfront").get_paginator("list_distributions").paginate()
-        found = [one for page in pages for one in page["DistributionList"].get("Items", [])]
-        return "".join(str(one["DomainName"]) for one in found if one.get("Comment") == name)
-
-    def _health_check(self, name: str) -> str:
-        route53 = self.module.client("route53")
-        checks = call("list the health checks", route53.list_health_checks)["HealthChecks"]
-        for start in range(0, len(checks), 10):
-            batch = [check["Id"] for check in checks[start : start + 10]]
-            tagged = call(
-                "read the health checks' tags",
-                route53.list_tags_for_resources,
-                ResourceType="healthcheck",
-                ResourceIds=batch,
-            )
-            for one in tagged["ResourceTagSets"]:
-                if tag_dict(one.get("Tags")).get("Name") == name:
-                    return str(one["ResourceId"])
-        return ""
+        found = distributions(self.module.client("cloudfront"), name)
+        return "".join(str(one["DomainName"]) for one in found)
 
     def _active_instance(self, name: str) -> Dict[str, Any]:
-        alive = ["pending", "running", "stopping", "stopped"]
-        filters = [{"Name": "tag:Name", "Values": [name]}, {"Name": "instance-state-name", "Values": alive}]
-        answer = call("look for the instance", self.ec2.describe_instances, Filters=filters)
-        instances = [one for reservation in answer["Reservations"] for one in reservation["Instances"]]
-        active = [one for one in instances if tag_dict(one.get("Tags")).get("ZmanimRole") == "active"]
-        return dict(active[0]) if len(active) == 1 else {}
+        found = instances(self.ec2, name)
+        active = [one for one in found if tag_dict(one.get("Tags")).get("ZmanimRole") == "active"]
+        return active[0] if len(active) == 1 else {}
 
 
 def refuse_unfinished_swap(swap: Mapping[str, Any]) -> None:

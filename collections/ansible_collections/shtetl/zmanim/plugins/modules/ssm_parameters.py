@@ -130,6 +130,7 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.amazon.aws.plugins.module_utils.modules import AnsibleAWSModule
 from ansible_collections.shtetl.zmanim.plugins.module_utils.declared_resource import (
+    STATE,
     DeclaredResource,
     State,
     call,
@@ -267,7 +268,7 @@ def main() -> None:
     module = AnsibleAWSModule(
         argument_spec={
             "path": {"type": "str", "required": True},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "state": STATE,
             "values": {"type": "list", "elements": "dict", "default": [], "options": value},
             "secrets": {
                 "type": "list",
