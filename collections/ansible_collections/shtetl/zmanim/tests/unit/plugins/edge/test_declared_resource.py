@@ -128,6 +128,7 @@ def test_a_wait_ends_when_its_condition_holds_or_its_deadline_passes() -> None:
     [
         ({"a": "1"}, None, True, {"a": "1"}),
         ({"a": "1"}, {}, True, {}),
+        ({"a": "1", "aws:stack": "s"}, {}, True, {"aws:stack": "s"}),
         ({"a": "1"}, {"b": 2}, True, {"b": "2"}),
         ({"a": "1"}, {"b": 2}, False, {"a": "1", "b": "2"}),
         (None, {"b": "2"}, True, {"b": "2"}),
