@@ -79,11 +79,9 @@ class NamedConfiguration(DeclaredResource):
     """A CloudFront resource that is one configuration with a unique name, an id and an ETag."""
 
     noun = ""  # as in GetCachePolicy
-    operation = ""  # as in get_cache_policy
+    operation = ""  # as in get_cache_policy, and the module's result key
     plural = ""  # as in list_cache_policies
-    list_key = ""  # as in CachePolicyList
     list_arguments: ClassVar[Dict[str, str]] = {}
-    returned = ""  # the module's result key
 
     def __init__(self, module: Any) -> None:
         super().__init__(module)
@@ -112,11 +110,12 @@ class NamedConfiguration(DeclaredResource):
         return str(item[self.noun]["Id"])
 
     def _find(self) -> str:
+        list_key = self.noun + "List"
         found = pages(
             f"list the {self.kind} resources",
             getattr(self.client, "list_" + self.plural),
-            lambda page: listed(page.get(self.list_key)),
-            token=("Marker", lambda page: (page.get(self.list_key) or {}).get("NextMarker")),
+            lambda page: listed(page.get(list_key)),
+            token=("Marker", lambda page: (page.get(list_key) or {}).get("NextMarker")),
             **self.list_arguments,
         )
         ids = [self.listed_id(item) for item in found if self.listed_name(item) == self.params["name"]]
@@ -169,7 +168,7 @@ class NamedConfiguration(DeclaredResource):
 
     def result(self) -> State:
         """Return the id, "" when there is none."""
-        return {self.returned: {"id": self.id, "name": self.params["name"]}}
+        return {self.operation: {"id": self.id, "name": self.params["name"]}}
 
 
 class OriginAccessControl(NamedConfiguration):
@@ -179,8 +178,6 @@ class OriginAccessControl(NamedConfiguration):
     noun = "OriginAccessControl"
     operation = "origin_access_control"
     plural = "origin_access_controls"
-    list_key = "OriginAccessControlList"
-    returned = "origin_access_control"
 
     def listed_name(self, item: Mapping[str, Any]) -> str:
         """Return the name; this list is flat."""
@@ -223,9 +220,7 @@ class CachePolicy(NamedConfiguration):
     noun = "CachePolicy"
     operation = "cache_policy"
     plural = "cache_policies"
-    list_key = "CachePolicyList"
     list_arguments: ClassVar[Dict[str, str]] = {"Type": "custom"}
-    returned = "cache_policy"
 
     def state_of(self, config: Mapping[str, Any]) -> State:
         """Return the policy's settings."""
@@ -271,9 +266,7 @@ class OriginRequestPolicy(NamedConfiguration):
     noun = "OriginRequestPolicy"
     operation = "origin_request_policy"
     plural = "origin_request_policies"
-    list_key = "OriginRequestPolicyList"
     list_arguments: ClassVar[Dict[str, str]] = {"Type": "custom"}
-    returned = "origin_request_policy"
 
     def state_of(self, config: Mapping[str, Any]) -> State:
         """Return the policy's settings."""
@@ -424,9 +417,7 @@ class ResponseHeadersPolicy(NamedConfiguration):
     noun = "ResponseHeadersPolicy"
     operation = "response_headers_policy"
     plural = "response_headers_policies"
-    list_key = "ResponseHeadersPolicyList"
     list_arguments: ClassVar[Dict[str, str]] = {"Type": "custom"}
-    returned = "response_headers_policy"
 
     def state_of(self, config: Mapping[str, Any]) -> State:
         """Return the policy's settings."""
