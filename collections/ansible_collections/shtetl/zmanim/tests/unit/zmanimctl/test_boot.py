@@ -78,6 +78,19 @@ def test_a_missing_secret_is_named_and_nothing_starts(fresh: Rig, name: str) -> 
     assert name in state["error"]
 
 
+def test_a_disk_that_refuses_is_the_reason_of_the_failure(
+    fresh: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_prepared: object) -> None:
+        raise OSError(28, "No space left on device", "/etc/zmanim/api.env")
+
+    monkeypatch.setattr(boot, "prepare", full)
+    with pytest.raises(ZmanimError, match="No space left on device"):
+        boot.boot(fresh.machine)
+    state = fresh.machine.state.read()
+    assert (state["phase"], "/etc/zmanim/api.env" in state["error"]) == ("failed", True)
+
+
 def test_another_major_in_config_is_refused(fresh: Rig) -> None:
     fresh.parameters.document["config"] = '{"postgres_major": 16}'
     with pytest.raises(ZmanimError, match="another PostgreSQL major than the environment's config"):

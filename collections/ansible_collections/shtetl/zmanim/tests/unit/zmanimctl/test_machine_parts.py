@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -380,3 +381,16 @@ def test_the_command_line(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["handover", "release"], wiring) == 1
     with pytest.raises(SystemExit):
         cli.main(["dance"], wiring)
+
+
+def test_what_the_system_refuses_is_one_line_too(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    def wiring(_verb: str) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/run/zmanim/state.json")
+
+    assert cli.main(["status", "--json"], wiring) == 1
+    shown = capsys.readouterr()
+    assert shown.err == (
+        "zmanimctl status: /run/zmanim/state.json could not be written or read: "
+        "found No space left on device; free space on that disk, then run this again\n"
+    )
+    assert "No space left" in json.loads(shown.out)["error"]

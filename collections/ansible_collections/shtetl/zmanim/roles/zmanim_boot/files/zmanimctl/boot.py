@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional
 from zmanimctl import marker as markers
 from zmanimctl import migrations
 from zmanimctl.deadline import Deadline
-from zmanimctl.errors import ZmanimError
+from zmanimctl.errors import ZmanimError, refusal
 from zmanimctl.machine import Machine
 from zmanimctl.marker import Marker
 from zmanimctl.preparation import Prepared, prepare
@@ -63,9 +63,10 @@ def boot(machine: Machine) -> Dict[str, Any]:
         )
         try:
             return _boot(machine, steps, standby)
-        except ZmanimError as error:
-            machine.state.update(phase="failed", error=str(error), boot=steps.report())
-            raise
+        except (ZmanimError, OSError) as error:
+            problem = refusal(error)
+            machine.state.update(phase="failed", error=str(problem), boot=steps.report())
+            raise problem from None
 
 
 def refuse_after_handover(machine: Machine) -> None:

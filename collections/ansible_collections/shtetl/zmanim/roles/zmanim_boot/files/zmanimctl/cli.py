@@ -9,7 +9,7 @@ import sys
 from typing import Any, Callable, Dict, List, Optional
 
 from zmanimctl import machine as machines
-from zmanimctl.errors import ZmanimError
+from zmanimctl.errors import ZmanimError, refusal
 from zmanimctl.machine import Machine
 from zmanimctl.settings import Settings, load_settings
 
@@ -187,10 +187,11 @@ def main(argv: List[str], wiring: Optional[Callable[[str], Machine]] = None) -> 
     try:
         machine = (wiring or _wire_or_note)(arguments.verb)
         answer = VERBS[arguments.verb](machine, arguments)
-    except ZmanimError as error:
+    except (ZmanimError, OSError) as error:
+        problem = refusal(error)
         if arguments.json:
-            print(json.dumps({"error": str(error)}))
-        print(f"zmanimctl {arguments.verb}: {error}", file=sys.stderr)
+            print(json.dumps({"error": str(problem)}))
+        print(f"zmanimctl {arguments.verb}: {problem}", file=sys.stderr)
         return 1
     print(
         json.dumps(answer) if arguments.json else text_of(arguments.verb, answer),

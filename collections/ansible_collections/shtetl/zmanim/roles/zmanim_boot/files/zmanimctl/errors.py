@@ -4,6 +4,9 @@ remedy.
 
 from __future__ import annotations
 
+import errno
+from typing import Union
+
 
 class ZmanimError(Exception):
     """A refusal or failure that a person can act upon.
@@ -37,6 +40,18 @@ class AwsFailed(ZmanimError):
         """Keep the service's error code beside the line."""
         self.code = code
         super().__init__(what, found=found, remedy=remedy)
+
+
+def refusal(error: Union[ZmanimError, OSError]) -> ZmanimError:
+    """Return the error as a line that a person can act upon; a ZmanimError is one already."""
+    if isinstance(error, ZmanimError):
+        return error
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return ZmanimError(
+        f"{error.filename or 'a file of this machine'} could not be written or read",
+        found=error.strerror or str(error),
+        remedy="free space on that disk, then run this again" if full else "",
+    )
 
 
 def one_line(what: str, found: str, expected: str, remedy: str) -> str:
