@@ -109,6 +109,8 @@ def test_every_missing_secret_is_named_at_once() -> None:
         ZmanimError, match=r"/zmanim/lab/jwt-secret, /zmanim/lab/origin-verify-key is missing"
     ):
         secrets.sort_out("lab", {**SECRETS, "jwt-secret": "", "origin-verify-key": "\n", "config": "{}"})
+    for name, warned in (("restic-password", True), ("jwt-secret", False)):
+        assert ("opens none of the old backups" in secrets.put_back([name])) is warned
     with pytest.raises(ZmanimError, match="SSM parameter /zmanim/lab/config is missing"):
         secrets.sort_out("lab", SECRETS)
     sorted_out = secrets.sort_out("lab", {**SECRETS, "config": '{"database": "x"}', "ami-id": "ami-1"})

@@ -9,7 +9,7 @@ from zmanimctl import marker as markers
 from zmanimctl.errors import ZmanimError
 from zmanimctl.machine import Machine
 from zmanimctl.marker import Marker
-from zmanimctl.secrets import OPTIONAL, REQUIRED, missing, prefix_of
+from zmanimctl.secrets import OPTIONAL, REQUIRED, missing, prefix_of, put_back
 from zmanimctl.settings import SiteConfig, parse_site_config
 
 
@@ -76,7 +76,7 @@ def secrets(machine: Machine) -> Dict[str, Any]:
         raise ZmanimError(
             f"required SSM parameter {', '.join(prefix + name for name in absent)} is missing or blank",
             expected="a SecureString",
-            remedy="run: ansible-playbook playbooks/site.yml --tags aws_secrets",
+            remedy=put_back(absent),
         )
     parse_site_config(values.get("config", ""), f"{prefix}config")
     return {"required": sorted(REQUIRED), "optional": sorted(name for name in OPTIONAL if values.get(name))}

@@ -46,6 +46,15 @@ def missing(values: Mapping[str, str]) -> List[str]:
     return [name for name in REQUIRED if not values.get(name, "").strip()]
 
 
+def put_back(absent: List[str]) -> str:
+    """Return what to do about missing required parameters."""
+    words = (
+        "put the value back, or let a new one be made: ansible-playbook playbooks/site.yml --tags aws_secrets"
+    )
+    warning = " (a new restic-password opens none of the old backups)"
+    return words + (warning if "restic-password" in absent else "")
+
+
 def sort_out(environment: str, values: Mapping[str, str]) -> Parameters:
     """Split the parameters of one environment; raise ZmanimError that names every missing required one."""
     prefix = prefix_of(environment)
@@ -54,7 +63,8 @@ def sort_out(environment: str, values: Mapping[str, str]) -> Parameters:
         raise ZmanimError(
             f"required SSM parameter {', '.join(prefix + name for name in absent)} is missing or blank",
             expected="a SecureString",
-            remedy="nothing was started; run: ansible-playbook playbooks/site.yml --tags aws_secrets",
+            remedy=f"nothing was started; {put_back(absent)}; then repeat the swap, or on the machine: "
+            "systemctl start zmanim.target",
         )
     if "config" not in values:
         raise ZmanimError(
