@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+import tempfile
 from typing import Any
 
 import pytest
@@ -144,6 +146,32 @@ def test_a_full_disk_is_refused_before_the_download(serving: Rig, monkeypatch: p
     with pytest.raises(ZmanimError, match=r"too full for release 2\.0\.0"):
         release(serving, "2.0.0")
     goes_on(serving)
+
+
+def test_a_disk_too_full_for_the_record_is_found_before_the_requests_move(
+    serving: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release(serving, "2.0.0")
+    moved = len(serving.log)
+
+    def full(**_where: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "/opt/zmanim/.release.json.x")
+
+    monkeypatch.setattr(tempfile, "mkstemp", full)
+    with pytest.raises(
+        ZmanimError, match=r"No space left on device; free space on that disk.*2\.0\.0 goes on"
+    ):
+        serving.machine.releaser.rollback(1.0)
+    assert [line for line in serving.log[moved:] if line.startswith("front")] == []
+    assert serving.machine.releaser.record().version == "2.0.0"
+    assert not serving.systemd.is_active("zmanim-api@a.service")
+
+
+def test_a_record_that_was_not_needed_is_not_left_behind(serving: Rig, tmp_path: Any) -> None:
+    serving.front.broken = True
+    with pytest.raises(ZmanimError, match="the front does not answer"):
+        release(serving, "2.0.0")
+    assert [path.name for path in (tmp_path / "opt").iterdir() if path.is_file()] == ["release.json"]
 
 
 def test_a_cut_download_is_refused(serving: Rig) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from zmanimctl.deadline import Deadline
-from zmanimctl.errors import AwsFailed, ZmanimError
+from zmanimctl.errors import AwsFailed, ZmanimError, refusal
 from zmanimctl.front import Front
 from zmanimctl.slots import Record, Slots, after_release, idle_slot, parse_record
 from zmanimctl.state import StateFile
@@ -318,15 +318,15 @@ class Releaser:
             self._slots.stop(todo.slot)
             self._slots.fill(todo.slot, todo.version)
             self._slots.start(todo.slot, todo.version, deadline.remaining())
-            self._front.to_slot(todo.slot)
-        except ZmanimError as error:
+            with self._record.updated_after(**asdict(after_release(record, todo.slot, todo.version))):
+                self._front.to_slot(todo.slot)
+        except (ZmanimError, OSError) as error:
             self._undo(todo.slot, before)
             raise ZmanimError(
-                f"release {todo.version} was not taken into service: {error}",
+                f"release {todo.version} was not taken into service: {refusal(error)}",
                 remedy=f"nothing else was changed, {record.version or 'no release'} goes on in slot "
                 f"{record.active_slot or '-'}",
             ) from None
-        self._record.update(**asdict(after_release(record, todo.slot, todo.version)))
         self._retire(record.active_slot, todo.slot, deadline)
 
     def _undo(self, slot: str, before: str) -> None:

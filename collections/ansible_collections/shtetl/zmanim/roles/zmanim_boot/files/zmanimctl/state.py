@@ -25,6 +25,16 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
             return False
     except (OSError, UnicodeDecodeError):
         pass
+    with written_beside(path, text, mode=mode):
+        return True
+
+
+@contextmanager
+def written_beside(path: Path, text: str, *, mode: int = 0o644) -> Iterator[None]:
+    """Write ``text`` beside ``path``; it takes that place when the block ends well, else it is gone.
+
+    What can fail, such as a full disk, fails before the block.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name}.")
     try:
@@ -33,11 +43,11 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> bool:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
+        yield
         os.replace(beside, str(path))
     except BaseException:
         os.unlink(beside)
         raise
-    return True
 
 
 class StateFile:
@@ -57,11 +67,24 @@ class StateFile:
 
     def update(self, **changes: Any) -> Dict[str, Any]:
         """Merge ``changes`` into the document; a value of None removes the key."""
-        document = self.read()
-        document.update(changes)
-        document = {key: value for key, value in document.items() if value is not None}
-        write_atomically(self.path, json.dumps(document, indent=2, sort_keys=True) + "\n")
+        document = self._merged(changes)
+        write_atomically(self.path, as_text(document))
         return document
+
+    @contextmanager
+    def updated_after(self, **changes: Any) -> Iterator[None]:
+        """Merge ``changes`` into the document once the block has ended well; a full disk fails before it."""
+        with written_beside(self.path, as_text(self._merged(changes))):
+            yield
+
+    def _merged(self, changes: Dict[str, Any]) -> Dict[str, Any]:
+        document = {**self.read(), **changes}
+        return {key: value for key, value in document.items() if value is not None}
+
+
+def as_text(document: Dict[str, Any]) -> str:
+    """Return a document as its file holds it."""
+    return json.dumps(document, indent=2, sort_keys=True) + "\n"
 
 
 @contextmanager
