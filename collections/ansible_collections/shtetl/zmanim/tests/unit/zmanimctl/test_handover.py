@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from zmanimctl import marker as markers
 from zmanimctl.errors import ZmanimError
-from zmanimctl.handover import DETACH_GRACE, GIVE_UP_SECONDS, Facts, Handover, next_move
+from zmanimctl.handover import DETACH_GRACE, GIVE_UP_SECONDS, SPARE_BYTES, Facts, Handover, next_move
 from zmanimctl.marker import Marker
 from zmanimctl.state import locked
 from zmanimctl.volume import Signatures
@@ -110,6 +110,7 @@ def test_release_in_order(blue: Rig) -> None:
         (lambda rig: setattr(rig.volumes, "is_mounted", False), "has nothing mounted"),
         (lambda rig: setattr(rig.volumes, "device", None), "has nothing mounted"),
         (lambda rig: setattr(rig.cluster, "up", False), "PostgreSQL does not answer"),
+        (lambda rig: setattr(rig.volumes, "free", SPARE_BYTES - 1), "has 63 MiB free, expected 64 MiB"),
     ],
 )
 def test_guards_refuse_and_change_nothing(blue: Rig, spoil: Any, message: str) -> None:

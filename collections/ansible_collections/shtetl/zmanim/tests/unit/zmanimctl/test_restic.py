@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from zmanimctl import contents
-from zmanimctl.backup import Backup
+from zmanimctl.backup import SPARE_BYTES, Backup
 from zmanimctl.errors import ZmanimError
 from zmanimctl.process import CommandFailed
 from zmanimctl.restic import Restic, Snapshot, choose, kept_runs, parse_snapshots, to_forget
@@ -152,6 +152,10 @@ def test_backup_refusals(serving: Rig) -> None:
         pytest.raises(ZmanimError, match="another one running"),
     ):
         Backup(serving.machine).run()
+    serving.volumes.free = SPARE_BYTES - 1
+    with pytest.raises(ZmanimError, match="too full for a backup: found 15 MiB free, expected 16 MiB"):
+        Backup(serving.machine).run()
+    assert not serving.runner.ran("restic")
     serving.machine.state.update(phase="relaying")
     with pytest.raises(ZmanimError, match="nothing to back up on this machine: found phase relaying"):
         Backup(serving.machine).run()

@@ -22,6 +22,8 @@ from zmanimctl.restic import RUN_TAG, SET_TAG, Restic, environment_name, stored_
 from zmanimctl.state import locked, write_atomically
 
 DUMP_SECONDS = 6 * 3600.0
+# The snapshot that PostgreSQL exports and the dump that Redis writes lie on the data volume.
+SPARE_BYTES = 16 * 1024 * 1024
 SCRATCH_COMMENT = "zmanimctl restore: scratch"
 
 DATABASES = """
@@ -87,6 +89,14 @@ class Backup:
                 found=f"phase {phase}",
                 expected="phase serving with the data volume mounted",
                 remedy="run the backup on the machine that serves",
+            )
+        free = machine.volumes.free_bytes()
+        if free < SPARE_BYTES:
+            raise ZmanimError(
+                f"{machine.settings.data_dir} is too full for a backup",
+                found=f"{free // 1048576} MiB free",
+                expected=f"{SPARE_BYTES // 1048576} MiB for what PostgreSQL and Redis write meanwhile",
+                remedy="nothing was stored; enlarge the volume or drop old scratch databases",
             )
 
     def _dump(self, restic: Restic, database: str, tags: List[str]) -> Dict[str, Any]:

@@ -35,6 +35,8 @@ DETACH_GRACE = 10.0
 WARM_SECONDS = 5.0
 GIVE_UP_SECONDS = 1800.0
 POLL_SECONDS = 0.2
+# Four segments of WAL: with less, PostgreSQL might start on neither machine.
+SPARE_BYTES = 64 * 1024 * 1024
 
 
 # -- decisions -------------------------------------------------------------------------------------
@@ -162,6 +164,7 @@ class Handover:
         device = machine.volumes.find(machine.identity.volume_id)
         mounted = machine.volumes.mounted()
         right = device is not None and mounted is not None and mounted[0] == device.numbers
+        free = machine.volumes.free_bytes() if right else SPARE_BYTES
         port = machine.settings.front_port
         checks = [
             Check("phase", phase == "serving", f"phase is {phase}, not serving"),
@@ -170,6 +173,13 @@ class Handover:
                 right,
                 f"{machine.settings.data_dir} has {mounted[1] if mounted else 'nothing'} mounted, "
                 f"not the device with the serial of {machine.identity.volume_id}",
+            ),
+            Check(
+                "space",
+                free >= SPARE_BYTES,
+                f"{machine.settings.data_dir} has {free // 1048576} MiB free, expected "
+                f"{SPARE_BYTES // 1048576} MiB, or PostgreSQL might not start again: enlarge the volume or "
+                "free space on it",
             ),
             Check("backup", not is_locked(machine.backup_lock), "a backup is running"),
             Check("postgres", machine.cluster.answers(), "PostgreSQL does not answer"),
