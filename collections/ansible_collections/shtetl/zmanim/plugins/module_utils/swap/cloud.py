@@ -239,8 +239,13 @@ class Cloud:
         if len(found) != 1:
             names = ", ".join(str(one["VolumeId"]) for one in found) or "none"
             raise SwapError(
-                "expected exactly one volume tagged Name={0}, Persistent=true, found {1}: {2}".format(
-                    name, names, "remove the tags from the others" if found else "run site.yml first"
+                "expected exactly one volume tagged Name={0}, Persistent=true in {1}, found {2}: {3}".format(
+                    name,
+                    self._ec2.meta.region_name,
+                    names,
+                    "remove the tags from the others"
+                    if found
+                    else "check zmanim_region and the account, and only then run site.yml",
                 )
             )
         return found[0]

@@ -233,7 +233,8 @@ class Swap:
         unfinished = self.state.get("phase", phases.DONE) not in phases.FINISHED
         if unfinished:
             self._undo(work, reason)
-        return dict(self._result(unfinished), outcome=self.outcome())
+        # Without a state there never was a swap here: nobody has to be asked who serves.
+        return dict(self._result(unfinished), outcome=self.outcome() if self.state else "Nothing was touched")
 
     def outcome(self) -> str:
         """Say in one sentence who serves now."""

@@ -460,6 +460,13 @@ def test_a_run_without_the_lock_undoes_nothing():
     assert world.saved["phase"] == "planned"
 
 
+def test_where_there_never_was_a_swap_nobody_is_asked_who_serves():
+    world = World()
+    step_on(world).recover()
+    world.holder = None  # it must not be called
+    assert step_on(world).rollback("no volume")["outcome"] == "Nothing was touched"
+
+
 def test_nothing_to_roll_back_to_is_said():
     world = World()
     step_on(world, "rollback").recover()
