@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
-import tempfile
 from typing import Any
 
 import pytest
@@ -154,13 +154,14 @@ def test_a_disk_too_full_for_the_record_is_found_before_the_requests_move(
     release(serving, "2.0.0")
     moved = len(serving.log)
 
-    def full(**_where: Any) -> Any:
-        raise OSError(errno.ENOSPC, "No space left on device", "/opt/zmanim/.release.json.x")
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tempfile, "mkstemp", full)
-    with pytest.raises(
-        ZmanimError, match=r"No space left on device; free space on that disk.*2\.0\.0 goes on"
-    ):
+    monkeypatch.setattr(os, "fsync", full)
+    words = (
+        r"/opt/\.release\.json\..*: found No space left on device; free space on that disk.*2\.0\.0 goes on"
+    )
+    with pytest.raises(ZmanimError, match=words):
         serving.machine.releaser.rollback(1.0)
     assert [line for line in serving.log[moved:] if line.startswith("front")] == []
     assert serving.machine.releaser.record().version == "2.0.0"

@@ -38,15 +38,24 @@ def written_beside(path: Path, text: str, *, mode: int = 0o644) -> Iterator[None
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, beside = tempfile.mkstemp(dir=str(path.parent), prefix=f".{path.name}.")
     try:
+        _fill(handle, beside, text, mode)
+        yield
+        os.replace(beside, str(path))
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
+def _fill(handle: int, path: str, text: str, mode: int) -> None:
+    try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             os.fchmod(stream.fileno(), mode)
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        yield
-        os.replace(beside, str(path))
-    except BaseException:
-        os.unlink(beside)
+    except OSError as error:
+        # A write does not know the file's name, and the name says which disk is full.
+        error.filename = error.filename or path
         raise
 
 
