@@ -12,7 +12,7 @@ from zmanimctl.backup import SPARE_BYTES, Backup
 from zmanimctl.errors import ZmanimError
 from zmanimctl.process import CommandFailed
 from zmanimctl.restic import Restic, Snapshot, choose, kept_runs, parse_snapshots, to_forget
-from zmanimctl.restore import Restore, check_target, find_database, rename_sql
+from zmanimctl.restore import EMPTY_BYTES, Restore, check_target, find_database, rename_sql
 from zmanimctl.state import locked
 from zmanimctl_fakes import SECRETS, FakeRunner, Rig
 
@@ -221,8 +221,9 @@ def test_restore_counts_and_compares(serving: Rig) -> None:
 
 def test_a_full_volume_refuses_before_anything_is_made(serving: Rig) -> None:
     restorable(serving, 5)
-    serving.volumes.free = 5
-    with pytest.raises(ZmanimError, match="too full for a restore"):
+    # The backup's few bytes would fit, the database that is to take them would not.
+    serving.volumes.free = EMPTY_BYTES
+    with pytest.raises(ZmanimError, match="too full for a restore: found 64 MiB free, expected 64 MiB"):
         Restore(serving.machine).scratch("latest", "", "")
     assert not [sql for _, sql in serving.cluster.sqls if "CREATE DATABASE" in sql]
 

@@ -22,6 +22,9 @@ EXISTING = """
 SELECT json_object_agg(datname, coalesce(shobj_description(oid, 'pg_database'), '')) FROM pg_database;
 """
 
+# A database without a row: PostgreSQL's template, the extensions' objects, and the WAL of both.
+EMPTY_BYTES = 64 * 1024 * 1024
+
 # Neither scratch nor live: backups leave it out, and only a person drops it.
 FORMER_COMMENT = "zmanimctl restore: the live database before a restore"
 
@@ -146,11 +149,12 @@ class Restore:
     def _check_space(self, needed: int) -> None:
         free = self._machine.volumes.free_bytes()
         # Indexes and WAL come on top of the dump's bytes.
-        if free < needed * 2:
+        wanted = needed * 2 + EMPTY_BYTES
+        if free < wanted:
             raise ZmanimError(
                 f"{self._machine.settings.data_dir} is too full for a restore",
                 found=f"{free // 1048576} MiB free",
-                expected=f"{needed * 2 // 1048576} MiB",
+                expected=f"{wanted // 1048576} MiB",
                 remedy="nothing was changed; enlarge the volume or drop old scratch databases",
             )
 
