@@ -7,6 +7,7 @@ plane), or to moto in this process (everything else).
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import io
 import json
@@ -223,7 +224,11 @@ def _by_action(form: dict[str, str]) -> str:
 
 
 def _peek(environ: Environ) -> bytes:
+    """Read a body and put it back, unpacked: botocore packs large ones, such as PutMetricData's."""
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if environ.pop("HTTP_CONTENT_ENCODING", "") == "gzip":
+        body = gzip.decompress(body)
+        environ["CONTENT_LENGTH"] = str(len(body))
     environ["wsgi.input"] = io.BytesIO(body)
     return body
 

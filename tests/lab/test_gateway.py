@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import threading
@@ -43,6 +44,14 @@ def test_a_query_call_is_named_by_its_form_and_keeps_its_body() -> None:
     call = identify(request)
     assert (call.service, call.action, call.access_key) == ("ec2", "RunInstances", "AKIA1")
     assert request["wsgi.input"].read() == b"Action=RunInstances&MinCount=1"
+
+
+def test_a_packed_body_is_unpacked_for_whoever_answers() -> None:
+    plain = b"Action=PutMetricData&Namespace=Zmanim"
+    request = environ("monitoring", gzip.compress(plain), HTTP_CONTENT_ENCODING="gzip", **FORM)
+    assert identify(request).action == "PutMetricData"
+    assert (request["wsgi.input"].read(), request["CONTENT_LENGTH"]) == (plain, str(len(plain)))
+    assert "HTTP_CONTENT_ENCODING" not in request
 
 
 def test_a_json_call_is_named_by_its_target() -> None:
