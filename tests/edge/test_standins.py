@@ -137,18 +137,23 @@ def test_lines_arrive_once_and_a_rotated_file_is_followed(
 
 def test_the_journal_is_read_from_its_cursor_on(agent: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
+    begun = int(time.time())
     entry = {"__CURSOR": "c1", "__REALTIME_TIMESTAMP": "1700000000000000", "MESSAGE": [104, 105]}
 
     def journalctl(command: list[str], **_: Any) -> Any:
         asked.append(command)
-        return SimpleNamespace(stdout=json.dumps(entry) + "\n")
+        return SimpleNamespace(stdout=json.dumps(entry) + "\n" if len(asked) > 1 else "")
 
     monkeypatch.setattr(agent.subprocess, "run", journalctl)
     journal = agent.Journal({"units": ["haproxy.service"]})
+    assert journal.read() == []
     assert journal.read() == [(1700000000000, "hi")]
     journal.read()
-    assert "--since=now" in asked[0] and "--unit=haproxy.service" in asked[0]
-    assert "--after-cursor=c1" in asked[1]
+    assert asked[0] == asked[1], "what is written between two readings must not be lost"
+    (since,) = [word for word in asked[0] if word.startswith("--since=@")]
+    assert begun <= int(since.removeprefix("--since=@")) <= time.time()
+    assert "--unit=haproxy.service" in asked[0]
+    assert "--after-cursor=c1" in asked[2]
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 HOME = Path("/opt/aws/amazon-cloudwatch-agent")
 FILE = HOME / "etc/amazon-cloudwatch-agent.json"
@@ -37,6 +38,8 @@ DEFAULT_MEASUREMENTS = {
     "swap": ["used_percent"],
 }
 BATCH = 500
+REFUSED = (BotoCoreError, ClientError, ResponseParserError)
+"""What an endpoint that is ill answers; the next round tries again."""
 
 Document = dict[str, Any]
 Readings = list[tuple[dict[str, str], dict[str, float]]]
@@ -306,7 +309,7 @@ def send_metrics(config: Document, machine: Machine, stopped: threading.Event) -
                 cloudwatch.put_metric_data(
                     Namespace=section.get("namespace", "CWAgent"), MetricData=found[start : start + BATCH]
                 )
-        except (BotoCoreError, ClientError) as error:
+        except REFUSED as error:
             print(f"metrics not sent: {error}", flush=True)
 
 
@@ -386,7 +389,7 @@ class Journal:
 
     def __init__(self, item: Document) -> None:
         self._units = item.get("units") or []
-        self._after = ["--since=now"]
+        self._after = [f"--since=@{int(time.time())}"]
 
     def read(self) -> list[Line]:
         """Return the entries since the last reading."""
@@ -424,7 +427,7 @@ def send_logs(config: Document, machine: Machine, stopped: threading.Event) -> N
             try:
                 stream.send(waiting)
                 waiting.clear()
-            except (BotoCoreError, ClientError) as error:
+            except REFUSED as error:
                 del waiting[:-10_000]  # what an endpoint that stays away may cost
                 print(f"logs of {stream.group} not sent: {error}", flush=True)
 
