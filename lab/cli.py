@@ -226,7 +226,7 @@ def _fault(parsed: argparse.Namespace) -> int:
         control.ask("fault", parsed.name, parsed.argument)
     else:
         for fault in FAULTS.values():
-            print(f"{fault.name + ' ' + fault.argument:<24} {fault.effect}")
+            print(f"{fault.name + ' ' + fault.argument:<30} {fault.effect}")
     return 0
 
 

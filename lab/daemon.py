@@ -23,6 +23,7 @@ from lab.ec2_instances import Instances
 from lab.ec2_volumes import Volumes
 from lab.events import Events
 from lab.faults import Faults
+from lab.full_disks import FullDisks
 from lab.jobs import Workers
 from lab.paths import ACCOUNT, ENDPOINT, ENV_FILE, GATEWAY_ADDRESS, GATEWAY_PORT, REGION, STATE
 from lab.profile import Profile
@@ -37,6 +38,7 @@ class Lab:
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
         self.faults = Faults()
+        self.full_disks = FullDisks()
         self.events = Events()
         self._backend: Any = ec2_backends[ACCOUNT][REGION]
         self._workers = Workers(self._failed)
@@ -92,7 +94,7 @@ class Lab:
         return {
             "status": self.status,
             "fault": self._fault,
-            "clear-faults": self.faults.clear,
+            "clear-faults": self._clear_faults,
             "register-image": self.images.register,
         }
 
@@ -122,12 +124,18 @@ class Lab:
         }
 
     def _fault(self, name: str, argument: str = "") -> str:
+        if name == "full-disk":
+            self.full_disks.fill(argument)
         if name == "power-off":
             self.instances.power_off(argument)
         else:
             self.faults.set(name, argument)
         self.events.act("fault", name, argument=argument)
         return name
+
+    def _clear_faults(self) -> None:
+        self.faults.clear()
+        self.full_disks.clear()
 
     def _name_caller(self, access_key: str) -> str | None:
         return "controller" if access_key == CONTROLLER_KEY else self.metadata.caller(access_key)

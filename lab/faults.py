@@ -33,6 +33,7 @@ FAULTS = {
         Fault("decoy-disk", "", "the next attachment brings an empty disk of another volume first"),
         Fault("wrong-serial", "", "the next attachment shows the serial of another volume"),
         Fault("boot-fail", "AMI", "machines of this AMI stop in the initial boot, without network services"),
+        Fault("full-disk", "INSTANCE:/DIRECTORY", "the file system of that directory has no room"),
         Fault("power-off", "INSTANCE", "cuts the instance's power at once"),
     )
 }

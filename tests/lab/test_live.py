@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.config import Config
 
 from lab import cleanup
 from lab.paths import ENV_FILE, ROOT
@@ -60,6 +61,8 @@ class Cloud:
         )
         endpoint = settings["AWS_ENDPOINT_URL"]
         self.ec2 = session.client("ec2", endpoint_url=endpoint)
+        once = Config(retries={"total_max_attempts": 1})
+        self.impatient_ec2 = session.client("ec2", endpoint_url=endpoint, config=once)
         self.ssm = session.client("ssm", endpoint_url=endpoint)
         self.iam = session.client("iam", endpoint_url=endpoint)
         self.s3 = session.client("s3", endpoint_url=endpoint)
@@ -260,6 +263,119 @@ def test_a_wrong_serial_and_a_decoy_are_shown_when_asked_for(cloud: Cloud, machi
     assert volume.replace("-", "") not in serials
     cloud.ec2.detach_volume(VolumeId=volume)
     eventually(lambda: cloud.volume(volume), ("available", []))
+
+
+HANG = "3"
+
+
+@pytest.fixture
+def fault() -> Iterator[Callable[..., None]]:
+    """Sets faults, which are gone after the test."""
+
+    def set_fault(*arguments: str) -> None:
+        done = lab("fault", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    yield set_fault
+    set_fault("--clear")
+
+
+@pytest.fixture
+def volume(cloud: Cloud) -> Iterator[str]:
+    """A volume, attached to nothing."""
+    made = cloud.ec2.create_volume(AvailabilityZone="eu-west-1a", Size=1, VolumeType="gp3")["VolumeId"]
+    yield made
+    if cloud.volume(made)[0] == "in-use":
+        cloud.ec2.detach_volume(VolumeId=made)
+    eventually(lambda: cloud.volume(made), ("available", []))
+    cloud.ec2.delete_volume(VolumeId=made)
+
+
+def attach(cloud: Cloud, volume: str, instance_id: str) -> None:
+    cloud.ec2.attach_volume(VolumeId=volume, InstanceId=instance_id, Device="/dev/sdf")
+    eventually(lambda: cloud.volume(volume), ("in-use", ["attached"]))
+
+
+def until(cloud: Cloud, volume: str, wanted: tuple[str, list[str]], disks: Callable[[], int]) -> list[Any]:
+    """What EC2 and the machine said of a volume on the way to a state, that state included."""
+    end = time.monotonic() + 60
+    seen: list[Any] = []
+    while (not seen or seen[-1][0] != wanted) and time.monotonic() < end:
+        shown = disks()
+        seen.append((cloud.volume(volume), shown))
+    assert seen[-1][0] == wanted
+    return seen
+
+
+def test_a_hanging_attachment_stays_attaching_without_a_device(
+    cloud: Cloud, machines: tuple[str, str], volume: str, fault: Callable[..., None]
+) -> None:
+    fault("attach-hang", HANG)
+    begun = time.monotonic()
+    cloud.ec2.attach_volume(VolumeId=volume, InstanceId=machines[1], Device="/dev/sdf")
+    seen = until(cloud, volume, ("in-use", ["attached"]), lambda: len(cloud.disks(machines[1])))
+    assert time.monotonic() - begun >= float(HANG)
+    assert set(map(str, seen[:-1])) == {str((("in-use", ["attaching"]), 0))}
+    assert [disk["serial"] for disk in cloud.disks(machines[1])] == [volume.replace("-", "")]
+
+
+def test_a_hanging_detachment_stays_detaching_with_its_device(
+    cloud: Cloud, machines: tuple[str, str], volume: str, fault: Callable[..., None]
+) -> None:
+    attach(cloud, volume, machines[1])
+    fault("detach-hang", HANG)
+    begun = time.monotonic()
+    cloud.ec2.detach_volume(VolumeId=volume)
+    seen = until(cloud, volume, ("available", []), lambda: len(cloud.disks(machines[1])))
+    assert time.monotonic() - begun >= float(HANG)
+    assert str(seen[0]) == str((("in-use", ["detaching"]), 1))
+    assert cloud.disks(machines[1]) == []
+
+
+def test_a_late_device_comes_after_ec2_has_said_attached(
+    cloud: Cloud, machines: tuple[str, str], volume: str, fault: Callable[..., None]
+) -> None:
+    fault("late-device", HANG)
+    attach(cloud, volume, machines[1])
+    assert cloud.disks(machines[1]) == []
+    eventually(lambda: [disk["serial"] for disk in cloud.disks(machines[1])], [volume.replace("-", "")])
+
+
+def test_throttled_ec2_refuses_so_many_calls_and_no_other_service(
+    cloud: Cloud, fault: Callable[..., None]
+) -> None:
+    fault("ec2-throttle", "2")
+    cloud.ssm.describe_instance_information()
+    for _ in range(2):
+        with pytest.raises(cloud.ec2.exceptions.ClientError, match="RequestLimitExceeded"):
+            cloud.impatient_ec2.describe_volumes()
+    cloud.impatient_ec2.describe_volumes()
+    fault("ec2-throttle", "2")
+    cloud.ec2.describe_volumes()  # botocore's own repetitions are enough
+
+
+def test_a_full_disk_has_no_room_until_it_is_given_back(
+    cloud: Cloud, machines: tuple[str, str], volume: str, fault: Callable[..., None]
+) -> None:
+    green = machines[1]
+    attach(cloud, volume, green)
+    path = cloud.disks(green)[0]["path"]
+    cloud.output(
+        green, f"mkfs.xfs -q {path}; mkdir -p /data /opt/full; mount {path} /data; echo kept >/opt/full/x"
+    )
+    try:
+        for directory in ("/data", "/opt/full"):
+            fault("full-disk", f"{green}:{directory}")
+            refused = cloud.shell(green, f"head -c 100000 /dev/zero >{directory}/y")
+            assert "No space left on device" in refused["StandardErrorContent"]
+            assert cloud.output(green, "rm /*/y /opt/*/y 2>/dev/null; cat /opt/full/x") == "kept"
+            fault("--clear")
+            cloud.output(green, f"head -c 100000 /dev/zero >{directory}/y")
+        left = cloud.output(green, "cat /opt/full/x; stat -c %m /opt/full; ls -A /data").split()
+        assert left == ["kept", "/"]
+    finally:
+        cloud.output(green, "umount /data")
+    assert "no directory /opt/none" in lab("fault", "full-disk", f"{green}:/opt/none").stderr
 
 
 def test_an_elastic_ip_moves_and_groups_are_enforced(cloud: Cloud, machines: tuple[str, str]) -> None:

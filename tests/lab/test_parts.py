@@ -13,6 +13,7 @@ from lab import cli, control, kernel_settings, paths, preflight
 from lab.devices import Disk, serial_of, udev_record
 from lab.errors import LabError
 from lab.faults import FAULTS, Faults
+from lab.full_disks import FullDisks
 from lab.imds import lookup
 from lab.jobs import Workers
 from lab.profile import PROFILES, profile_named
@@ -31,6 +32,12 @@ def test_an_unknown_fault_names_the_known_ones() -> None:
 def test_a_fault_without_a_usable_argument_is_refused(name: str, argument: str) -> None:
     with pytest.raises(LabError, match=name):
         Faults().set(name, argument)
+
+
+@pytest.mark.parametrize("argument", ["i-1", "i-1:data", "i-1:/data/../etc"])
+def test_a_full_disk_needs_an_instance_and_a_directory(argument: str) -> None:
+    with pytest.raises(LabError, match="is not of the form INSTANCE:/DIRECTORY"):
+        FullDisks().fill(argument)
 
 
 def test_faults_count_hold_strike_once_and_clear() -> None:
