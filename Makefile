@@ -42,10 +42,10 @@ check: lint unit ## Lint and unit tests: the daily loop, under three minutes
 lint: setup-python setup-packer ## ansible-lint, yamllint, ruff, mypy, shellcheck, packer fmt and validate
 	@python tools/lint.py
 unit: setup-python ## Unit tests: no machine, no root
-	pytest -q -n 2 -m "not lab and not moto and not edge and not molecule and not packer"
+	pytest -q -n 2 -m "not lab and not moto and not edge and not molecule and not packer and not living"
 
 ##### the whole suite
-.PHONY: test test-playbooks test-edge test-lab test-image test-roles
+.PHONY: test test-playbooks test-edge test-lab test-image test-living test-roles
 test: setup check test-edge test-playbooks test-lab test-roles ## Everything: lint, unit tests, playbooks, the lab, every role in a real machine
 test-edge: setup-python ## The API and CDN modules and roles, and real requests through them
 	pytest -q -m edge
@@ -56,6 +56,8 @@ test-lab: setup ## The lab itself: machines, volumes, addresses, nothing left be
 test-image: setup ## Bake in the lab with the real Packer, then ask the booted image: content, hygiene, boot
 	python -m lab up
 	trap 'python -m lab down' EXIT; . build/lab/env; $(MAKE) image INVENTORY=lab; pytest -q -m packer
+test-living: setup ## Bad input, full disks, killed controllers: playbooks on a whole production in the lab
+	pytest -q -m living
 test-roles: setup ## Each role: check, converge, idempotence, verify (ROLES="redis7 ..." for some)
 	ROLES="$(ROLES)" pytest -q -n 2 -m molecule
 

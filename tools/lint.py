@@ -34,7 +34,7 @@ def linters() -> dict[str, list[str]]:
         "ansible-lint": ["ansible-lint", "--offline", "-q"],
         "ruff check": ["ruff", "check", "."],
         "ruff format": ["ruff", "format", "--check", "."],
-        "mypy": ["mypy", "lab", "tools", "tests/rehearsal"],
+        "mypy": ["mypy", "lab", "tools", "tests/rehearsal", "tests/living"],
         "mypy zmanimctl": ["mypy", "--python-version", "3.10", str(ZMANIMCTL)],
         "mypy plugins": [
             "mypy",

@@ -113,12 +113,12 @@ class Controller:
         sql = ["psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", query]
         return self.on_machine(instance, "runuser", "-u", "postgres", "--", *sql).splitlines()
 
-    def client(self, service: str) -> Any:
-        """Return a boto3 client that speaks to the lab."""
+    def client(self, service: str, region: str = "") -> Any:
+        """Return a boto3 client that speaks to the lab, in the environment's region or another."""
         exported = commands.exports((LAB_STATE / "env").read_text())
         return boto3.client(
             service,  # type: ignore[call-overload]
-            region_name=exported["AWS_DEFAULT_REGION"],
+            region_name=region or exported["AWS_DEFAULT_REGION"],
             endpoint_url=exported["AWS_ENDPOINT_URL"],
             aws_access_key_id=exported["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=exported["AWS_SECRET_ACCESS_KEY"],

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
@@ -23,7 +24,6 @@ from tests.rehearsal.options import Options
 from tests.rehearsal.timeline import Window, account
 
 LOGS = ROOT / "build" / "rehearsal"
-FACTS = LOGS / "facts.json"
 
 
 class StepError(Exception):
@@ -60,8 +60,10 @@ class StepResult:
 class Rehearsal:
     """What the steps share. ``facts`` outlive the process, for ``--only`` after ``--keep``."""
 
-    def __init__(self, options: Options, whole: bool) -> None:
+    def __init__(self, options: Options, whole: bool, logs: Path = LOGS) -> None:
         self.options = options
+        self._logs = logs
+        self._kept = logs / "facts.json"
         self._begun = time.monotonic()
         self.controller = Controller(self._beat)
         self.steps: list[StepResult] = []
@@ -69,8 +71,8 @@ class Rehearsal:
         self.load: Load | None = None
         self.stored: set[str] | None = None
         self.started_lab = False  # a lab that was up before is somebody else's
-        LOGS.mkdir(parents=True, exist_ok=True)
-        earlier = {} if whole or not FACTS.exists() else json.loads(FACTS.read_text())
+        logs.mkdir(parents=True, exist_ok=True)
+        earlier = {} if whole or not self._kept.exists() else json.loads(self._kept.read_text())
         self.facts: dict[str, Any] = report.empty_facts() | earlier
 
     def clock(self) -> float:
@@ -104,7 +106,7 @@ class Rehearsal:
         """Run one step; whatever goes wrong is in its result. Facts are saved afterwards."""
         result = StepResult(name, title, self.clock())
         self.steps.append(result)
-        self.controller.log = LOGS / f"{name}.log"
+        self.controller.log = self._logs / f"{name}.log"
         self.controller.log.write_text("")
         self.say(f"{name}: {title}")
         try:
@@ -119,13 +121,13 @@ class Rehearsal:
 
     def _tell(self, result: StepResult) -> None:
         state = "ok" if result.ok else "FAILED"
-        self.say(f"      {state} after {result.seconds:.1f} s  (build/rehearsal/{result.name}.log)")
+        self.say(f"      {state} after {result.seconds:.1f} s  ({self.controller.log.relative_to(ROOT)})")
         for complaint in result.complaints:
             for line in complaint.splitlines():
                 print(f"        {line}", flush=True)
 
     def _remember(self) -> None:
-        FACTS.write_text(json.dumps(self.facts, indent=2, sort_keys=True))
+        self._kept.write_text(json.dumps(self.facts, indent=2, sort_keys=True))
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
@@ -161,7 +163,7 @@ class Rehearsal:
     def save(self) -> None:
         """Write the requests and the two reports."""
         requests = self.load.requests() if self.load else []
-        with (LOGS / "requests.jsonl").open("w") as sink:
+        with (self._logs / "requests.jsonl").open("w") as sink:
             sink.writelines(json.dumps(asdict(request)) + "\n" for request in requests)
         report.write(
             ROOT / "build", report.Sources(self.options.profile, self.facts, self._outcomes(), self.windows,
